@@ -1,0 +1,3 @@
+// zlib: gz* read plain and gzip files alike.
+#pragma once
+#include <zlib.h>

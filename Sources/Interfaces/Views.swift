@@ -1,0 +1,89 @@
+public import TensorCore
+
+/// How a crop is resampled to the size of a view.
+public enum ResampleFilter: String, Codable, Sendable {
+  case bicubic
+  case lanczos
+}
+
+/// One picture that the loader makes of a crop: size, filter, normalization `(x - mean) / std`
+/// of pixels in [0, 1], a value a channel.
+public struct ViewSpecification: Equatable, Codable, Sendable {
+  public var size: Int
+  public var filter: ResampleFilter
+  public var mean: [Float]
+  public var standardDeviation: [Float]
+
+  public init(size: Int, filter: ResampleFilter, mean: [Float], standardDeviation: [Float]) {
+    self.size = size
+    self.filter = filter
+    self.mean = mean
+    self.standardDeviation = standardDeviation
+  }
+}
+
+/// What the loader makes of every sample: a horizontal flip, then one crop box, then each view of
+/// that same box. Masks are no business of the loader.
+public struct ViewPlan: Equatable, Sendable {
+  /// Share of the image's area that a crop may take; `1...1` with `cropAspect` 1...1 takes all.
+  public var cropScale: ClosedRange<Double>
+  /// Width over height of a crop before resampling.
+  public var cropAspect: ClosedRange<Double>
+  public var flipProbability: Double
+  public var views: [ViewSpecification]
+
+  public init(
+    cropScale: ClosedRange<Double>, cropAspect: ClosedRange<Double>, flipProbability: Double,
+    views: [ViewSpecification]
+  ) {
+    self.cropScale = cropScale
+    self.cropAspect = cropAspect
+    self.flipProbability = flipProbability
+    self.views = views
+  }
+}
+
+/// Names a sample of a run: all its random draws are functions of this and of the seed.
+public struct SampleKey: Equatable, Hashable, Sendable {
+  public let epoch: Int
+  /// Index in the data set, independent of the order of an epoch.
+  public let sample: Int
+
+  public init(epoch: Int, sample: Int) {
+    self.epoch = epoch
+    self.sample = sample
+  }
+}
+
+/// One micro-batch.
+public struct Batch: Sendable {
+  public let keys: [SampleKey]
+  /// One tensor a view of the plan, each `[B, C, S, S]`.
+  public let views: [Tensor]
+  public let labels: [Int32]
+
+  public init(keys: [SampleKey], views: [Tensor], labels: [Int32]) {
+    self.keys = keys
+    self.views = views
+    self.labels = labels
+  }
+
+  public var count: Int { keys.count }
+}
+
+/// Where in a run a forward pass happens.
+public struct StepInfo: Sendable {
+  /// Optimizer updates done before this one.
+  public let step: Int
+  public let totalSteps: Int
+  public let seed: UInt64
+  /// False for held-out losses: no stochastic depth.
+  public let isTraining: Bool
+
+  public init(step: Int, totalSteps: Int, seed: UInt64, isTraining: Bool = true) {
+    self.step = step
+    self.totalSteps = totalSteps
+    self.seed = seed
+    self.isTraining = isTraining
+  }
+}

@@ -1,0 +1,75 @@
+public import NN
+public import TensorCore
+
+/// The encoder: a vision transformer that sees only the patches it is given.
+///
+/// Parameters under `encoder.`; fixed sine-cosine positions, class token first, final norm.
+/// - SeeAlso: Dosovitskiy et al., arXiv:2010.11929; with visible patches only: CAE,
+///   arXiv:2202.03026, section 3.
+public final class VisionTransformer {
+  public let configuration: VisionTransformerConfiguration
+  /// `[patches, C]`.
+  public let positions: Tensor
+  private let classToken: Parameter
+  private let patchEmbedding: Linear
+  private let blocks: TransformerStack
+  private let norm: LayerNorm
+
+  public init(
+    _ name: String, _ configuration: VisionTransformerConfiguration,
+    scheme: InitializationScheme, in tree: ParameterTree
+  ) {
+    self.configuration = configuration
+    let width = configuration.embedDim
+    positions = SinCosPositionEmbedding.table(grid: configuration.grid, width: width)
+    classToken = tree.add("\(name).cls_token", [1, 1, width], .token)
+    patchEmbedding = Linear(
+      patchEmbedding: "\(name).patch_embed.proj", channels: configuration.channels,
+      patchSize: configuration.patchSize, outputs: width, in: tree)
+    blocks = TransformerStack(
+      "\(name).blocks",
+      BlockConfiguration(
+        width: width, heads: configuration.numHeads, mlpRatio: configuration.mlpRatio,
+        layerScaleInit: configuration.layerScaleInit, scheme: scheme),
+      depth: configuration.depth, dropPathRate: configuration.dropPathRate, in: tree)
+    norm = LayerNorm("\(name).norm", width, in: tree)
+  }
+
+  /// The position table as published: the zero row of the class token, then the patches.
+  public var publishedPositionTable: Tensor {
+    VisionTransformer.withClassRow(positions)
+  }
+
+  static func withClassRow(_ table: Tensor) -> Tensor {
+    let full = Tensor(repeating: 0, shape: [1, table.shape[0] + 1, table.shape[1]])
+    (full.pointer + table.shape[1]).update(from: table.pointer, count: table.count)
+    return full
+  }
+
+  /// Latents of the class token and of the kept patches, after the final norm.
+  ///
+  /// - Parameters:
+  ///   - images: `[B, channels, S, S]`, normalized.
+  ///   - patches: `B * count` patch indices, `count` for each image, ascending.
+  ///   - branch: First stochastic-depth draw; two a block are used.
+  /// - Returns: `[B, 1 + count, C]`.
+  public func callAsFunction(
+    _ images: Tensor, patches: [Int32], _ context: ForwardContext, branch: Int
+  ) -> Variable {
+    let tape = context.tape
+    let batch = images.shape[0]
+    let count = patches.count / batch
+    let pixels = Tensor(uninitialized: [batch, count, configuration.patchValues])
+    patches.withUnsafeBufferPointer { indices in
+      guard let base = indices.baseAddress else { return }
+      TokenKernel.extractPatches(
+        tape.pool, images: images.pointer, channels: configuration.channels,
+        imageSize: configuration.imageSize, patchSize: configuration.patchSize, positions: base,
+        batch: batch, count: count, output: pixels.pointer)
+    }
+    let tokens = tape.addPositions(
+      patchEmbedding(.constant(pixels), tape), Positions(table: positions, indices: patches),
+      prefix: classToken)
+    return norm(blocks(tokens, context, branch: branch), tape)
+  }
+}

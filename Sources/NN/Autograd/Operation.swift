@@ -1,0 +1,93 @@
+import TensorCore
+
+/// The fused operations, each with what its gradient rule needs. Adding one without a rule does
+/// not compile: see `GradientRules`.
+enum Operation {
+  case linear(LinearRecord)
+  case layerNorm(LayerNormRecord)
+  case attention(AttentionRecord)
+  case residual(ResidualRecord)
+  case addPositions(AddPositionsRecord)
+  case repeatToken(RepeatTokenRecord)
+  case sliceTokens(SliceTokensRecord)
+  case crossEntropy(CrossEntropyRecord)
+  case meanSquaredError(MeanSquaredErrorRecord)
+
+  /// Parameters that get a contribution from this operation.
+  var parameters: [Parameter] {
+    switch self {
+    case .linear(let record): [record.weight] + record.bias.map(\.parameter)
+    case .layerNorm(let record): [record.weight, record.bias]
+    case .residual(let record): record.gamma.map { [$0] } ?? []
+    case .addPositions(let record): record.prefix.map { [$0] } ?? []
+    case .repeatToken(let record): [record.token]
+    case .attention, .sliceTokens, .crossEntropy, .meanSquaredError: []
+    }
+  }
+}
+
+struct LinearRecord {
+  let x: Variable
+  let weight: Parameter
+  let bias: [BiasSlice]
+  /// What the activation was applied to; nil without activation.
+  let preActivation: Tensor?
+}
+
+struct LayerNormRecord {
+  /// Token sequences that are concatenated sample by sample before the norm.
+  let sources: [Variable]
+  let rows: [LayerNormKernel.Rows]
+  let offsets: Positions?
+  let weight: Parameter
+  let bias: Parameter
+  let mean: Tensor
+  let rstd: Tensor
+}
+
+struct AttentionRecord {
+  let shape: AttentionShape
+  let q: AttentionInput
+  let k: AttentionInput
+  let v: AttentionInput
+  let output: Tensor
+  let logSumExp: Tensor
+}
+
+struct ResidualRecord {
+  let x: Variable
+  let branch: Variable
+  let gamma: Parameter?
+  let sampleScale: Tensor?
+  let rowsPerSample: Int
+}
+
+struct AddPositionsRecord {
+  let x: Variable
+  /// A learned token before the others of each sample.
+  let prefix: Parameter?
+  let batch: Int
+  let count: Int
+}
+
+struct RepeatTokenRecord {
+  let token: Parameter
+  let rows: Int
+}
+
+struct SliceTokensRecord {
+  let x: Variable
+  let start: Int
+  let count: Int
+}
+
+struct CrossEntropyRecord {
+  let logits: Variable
+  let targets: TokenIndices
+  let logSumExp: Tensor
+}
+
+struct MeanSquaredErrorRecord {
+  let prediction: Variable
+  let target: Tensor
+}

@@ -1,0 +1,188 @@
+/// Sizes of a multi-head attention.
+public struct AttentionShape: Sendable {
+  public let batch: Int
+  public let heads: Int
+  public let headDim: Int
+  public let queries: Int
+  public let keys: Int
+
+  public init(batch: Int, heads: Int, headDim: Int, queries: Int, keys: Int) {
+    self.batch = batch
+    self.heads = heads
+    self.headDim = headDim
+    self.queries = queries
+    self.keys = keys
+  }
+
+  /// Saved for the backward pass: one log-sum-exp a query and head.
+  public var logSumExpCount: Int { batch * heads * queries }
+}
+
+/// Queries, keys, values or their gradients inside a row-major matrix: head h of token t of sample
+/// b starts at `pointer[(b * tokens + t) * rowStride + h * headDim]`. So q, k and v can be thirds
+/// of one matrix, and nothing is ever transposed or copied.
+public struct AttentionOperand {
+  public let pointer: UnsafeMutablePointer<Float>
+  public let rowStride: Int
+
+  public init(pointer: UnsafeMutablePointer<Float>, rowStride: Int) {
+    self.pointer = pointer
+    self.rowStride = rowStride
+  }
+
+  @inline(__always)
+  func head(_ head: Int, sample: Int, tokens: Int, headDim: Int) -> UnsafeMutablePointer<Float> {
+    pointer + sample * tokens * rowStride + head * headDim
+  }
+}
+
+/// Multi-head attention without mask, one head at a time: `softmax(q k^T / sqrt(headDim)) v`.
+///
+/// A head's scores live in a scratch block of its thread and are never stored; the backward pass
+/// makes them again from the saved log-sum-exp of each query. Heads are independent tasks, so the
+/// result does not depend on the number of threads.
+///
+/// - SeeAlso: Vaswani et al., arXiv:1706.03762; recomputation: Dao et al., arXiv:2205.14135.
+public enum AttentionKernel {
+  public static func forward(
+    _ pool: ThreadPool, _ shape: AttentionShape, q: AttentionOperand, k: AttentionOperand,
+    v: AttentionOperand, output: AttentionOperand, logSumExp: UnsafeMutablePointer<Float>
+  ) {
+    let scratch = Tensor(uninitialized: [pool.threadCount, shape.queries * shape.keys])
+    pool.run(shape.batch * shape.heads) { task, worker in
+      let scores = scratch.pointer + worker * shape.queries * shape.keys
+      let head = Head(shape, task)
+      head.scores(q: q, k: k, into: scores)
+      let lse = logSumExp + task * shape.queries
+      for query in 0..<shape.queries {
+        lse[query] = softmax(scores + query * shape.keys, count: shape.keys)
+      }
+      BLAS.multiply(
+        m: shape.queries, n: shape.headDim, k: shape.keys, scores, lda: shape.keys,
+        head.keySide(v), ldb: v.rowStride, beta: 0, head.querySide(output),
+        ldc: output.rowStride)
+    }
+  }
+
+  /// Writes (does not add) dQ, dK and dV.
+  ///
+  /// With `P` the softmax and `delta_i = sum_d dO_id O_id`: `dV = P^T dO`,
+  /// `dS = P (dO V^T - delta) / sqrt(headDim)`, `dQ = dS K`, `dK = dS^T Q`.
+  public static func backward(
+    _ pool: ThreadPool, _ shape: AttentionShape, q: AttentionOperand, k: AttentionOperand,
+    v: AttentionOperand, output: AttentionOperand, logSumExp: UnsafePointer<Float>,
+    dOutput: AttentionOperand, dQ: AttentionOperand, dK: AttentionOperand, dV: AttentionOperand
+  ) {
+    let block = shape.queries * shape.keys
+    let scratch = Tensor(uninitialized: [pool.threadCount, 2 * block])
+    pool.run(shape.batch * shape.heads) { task, worker in
+      let p = scratch.pointer + worker * 2 * block
+      let dS = p + block
+      let head = Head(shape, task)
+      let (t, keys, dim) = (shape.queries, shape.keys, shape.headDim)
+      head.scores(q: q, k: k, into: p)
+      let lse = logSumExp + task * t
+      for query in 0..<t { exponentiate(p + query * keys, minus: lse[query], count: keys) }
+      let dO = head.querySide(dOutput)
+      BLAS.multiply(
+        transposeA: true, m: keys, n: dim, k: t, p, lda: keys, dO, ldb: dOutput.rowStride,
+        beta: 0, head.keySide(dV), ldc: dV.rowStride)
+      BLAS.multiply(
+        transposeB: true, m: t, n: keys, k: dim, dO, lda: dOutput.rowStride, head.keySide(v),
+        ldb: v.rowStride, beta: 0, dS, ldc: keys)
+      let o = head.querySide(output)
+      for query in 0..<t {
+        let delta = dot(dO + query * dOutput.rowStride, o + query * output.rowStride, count: dim)
+        scoreGradient(
+          p + query * keys, dS + query * keys, delta: delta, scale: head.scale, count: keys)
+      }
+      BLAS.multiply(
+        m: t, n: dim, k: keys, dS, lda: keys, head.keySide(k), ldb: k.rowStride, beta: 0,
+        head.querySide(dQ), ldc: dQ.rowStride)
+      BLAS.multiply(
+        transposeA: true, m: keys, n: dim, k: t, dS, lda: keys, head.querySide(q),
+        ldb: q.rowStride, beta: 0, head.keySide(dK), ldc: dK.rowStride)
+    }
+  }
+
+  /// One (sample, head) pair.
+  private struct Head {
+    let shape: AttentionShape
+    let sample: Int
+    let head: Int
+
+    init(_ shape: AttentionShape, _ task: Int) {
+      self.shape = shape
+      sample = task / shape.heads
+      head = task % shape.heads
+    }
+
+    var scale: Float { 1 / Float(shape.headDim).squareRoot() }
+
+    func querySide(_ operand: AttentionOperand) -> UnsafeMutablePointer<Float> {
+      operand.head(head, sample: sample, tokens: shape.queries, headDim: shape.headDim)
+    }
+
+    func keySide(_ operand: AttentionOperand) -> UnsafeMutablePointer<Float> {
+      operand.head(head, sample: sample, tokens: shape.keys, headDim: shape.headDim)
+    }
+
+    func scores(
+      q: AttentionOperand, k: AttentionOperand, into scores: UnsafeMutablePointer<Float>
+    ) {
+      BLAS.multiply(
+        transposeB: true, m: shape.queries, n: shape.keys, k: shape.headDim, alpha: scale,
+        querySide(q), lda: q.rowStride, keySide(k), ldb: k.rowStride, beta: 0, scores,
+        ldc: shape.keys)
+    }
+  }
+
+  /// In-place softmax of a row; returns its log-sum-exp.
+  @inline(__always)
+  private static func softmax(_ row: UnsafeMutablePointer<Float>, count: Int) -> Float {
+    let largest = maximum(row, count: count)
+    let sum = exponentiate(row, minus: largest, count: count)
+    let factor = 1 / sum
+    VectorMath.map(count, row, row) { $0 * factor }
+    return largest + logarithm(sum)
+  }
+
+  /// `row = dS`: `p (dP - delta) scale`, written to `dP`.
+  @inline(__always)
+  private static func scoreGradient(
+    _ p: UnsafePointer<Float>, _ dP: UnsafeMutablePointer<Float>, delta: Float, scale: Float,
+    count: Int
+  ) {
+    var index = 0
+    while index + laneCount <= count {
+      dP.setLanes(index, p.lanes(index) * (dP.lanes(index) - delta) * scale)
+      index += laneCount
+    }
+    for rest in index..<count { dP[rest] = p[rest] * (dP[rest] - delta) * scale }
+  }
+
+  /// `forward` for one sample and head by the definition, in Double: q `[T, d]`, k and v `[S, d]`.
+  public static func forwardReference(
+    q: [Float], k: [Float], v: [Float], headDim: Int
+  ) -> [Float] {
+    let (queries, keys) = (q.count / headDim, k.count / headDim)
+    var output = [Float](repeating: 0, count: q.count)
+    for query in 0..<queries {
+      var weights = (0..<keys).map { key in
+        (0..<headDim).reduce(0.0) {
+          $0 + Double(q[query * headDim + $1]) * Double(k[key * headDim + $1])
+        } / Double(headDim).squareRoot()
+      }
+      let largest = weights.max() ?? 0
+      weights = weights.map { CLibrary.exp($0 - largest) }
+      let sum = weights.reduce(0, +)
+      for dimension in 0..<headDim {
+        output[query * headDim + dimension] = Float(
+          (0..<keys).reduce(0.0) {
+            $0 + weights[$1] / sum * Double(v[$1 * headDim + dimension])
+          })
+      }
+    }
+    return output
+  }
+}

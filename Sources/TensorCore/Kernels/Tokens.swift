@@ -1,0 +1,79 @@
+/// Moves of whole token rows.
+public enum TokenKernel {
+  /// Non-overlapping patches of images as rows for the patch embedding.
+  ///
+  /// - Parameters:
+  ///   - images: `[B, C, S, S]`.
+  ///   - positions: `[B, count]`, patch indices `row * grid + column`.
+  ///   - output: `[B, count, C p p]`, channel slowest, as a convolution's weight has it.
+  public static func extractPatches(
+    _ pool: ThreadPool, images: UnsafePointer<Float>, channels: Int, imageSize: Int,
+    patchSize: Int, positions: UnsafePointer<Int32>, batch: Int, count: Int,
+    output: UnsafeMutablePointer<Float>
+  ) {
+    let grid = imageSize / patchSize
+    let patchCount = channels * patchSize * patchSize
+    pool.runSlabs(of: batch * count) { slab, _ in
+      for row in slab {
+        let position = Int(positions[row])
+        let (top, left) = (position / grid * patchSize, position % grid * patchSize)
+        let image = images + row / count * channels * imageSize * imageSize
+        var target = output + row * patchCount
+        for channel in 0..<channels {
+          for line in 0..<patchSize {
+            let source = image + (channel * imageSize + top + line) * imageSize + left
+            target.update(from: source, count: patchSize)
+            target += patchSize
+          }
+        }
+      }
+    }
+  }
+
+  /// `output[b, prefix + j] = x[b, j] + table[positions[b, j]]`; rows before `prefix` are left.
+  public static func addPositions(
+    _ pool: ThreadPool, x: UnsafePointer<Float>, table: UnsafePointer<Float>,
+    positions: UnsafePointer<Int32>, output: UnsafeMutablePointer<Float>, batch: Int, count: Int,
+    prefix: Int, columns: Int
+  ) {
+    pool.runSlabs(of: batch * count) { slab, _ in
+      for row in slab {
+        let (sample, token) = (row / count, row % count)
+        let target = output + (sample * (count + prefix) + prefix + token) * columns
+        target.update(from: x + row * columns, count: columns)
+        addRow(table + Int(positions[row]) * columns, to: target, count: columns)
+      }
+    }
+  }
+
+  /// Copies `count` rows of every sample: row `sourceStart + j` to row `targetStart + j`.
+  public static func copyRows(
+    _ pool: ThreadPool, source: UnsafePointer<Float>, sourceRows: Int, sourceStart: Int,
+    target: UnsafeMutablePointer<Float>, targetRows: Int, targetStart: Int, batch: Int,
+    count: Int, columns: Int
+  ) {
+    pool.runSlabs(of: batch) { slab, _ in
+      for sample in slab {
+        (target + (sample * targetRows + targetStart) * columns).update(
+          from: source + (sample * sourceRows + sourceStart) * columns, count: count * columns)
+      }
+    }
+  }
+
+  /// `target += source`, element-wise.
+  public static func add(
+    _ pool: ThreadPool, _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
+    count: Int
+  ) {
+    pool.runSlabs(of: count, granule: 1024) { slab, _ in
+      addRow(source + slab.lowerBound, to: target + slab.lowerBound, count: slab.count)
+    }
+  }
+
+  /// `target += source` on the calling thread, for single rows.
+  public static func addSerially(
+    _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>, count: Int
+  ) {
+    addRow(source, to: target, count: count)
+  }
+}

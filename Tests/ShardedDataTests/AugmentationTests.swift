@@ -1,0 +1,85 @@
+import Interfaces
+import Testing
+
+@testable import ShardedData
+
+@Suite struct AugmentationTests {
+  private func plan(
+    scale: ClosedRange<Double> = 0.08...1, aspect: ClosedRange<Double> = 0.75...(4.0 / 3),
+    flip: Double = 0.5
+  ) -> ViewPlan {
+    ViewPlan(cropScale: scale, cropAspect: aspect, flipProbability: flip, views: [])
+  }
+
+  private func draws(
+    _ plan: ViewPlan, width: Int, height: Int, count: Int = 2000
+  ) -> [AugmentationDraw] {
+    (0..<count).map {
+      Augmentation.draw(
+        plan: plan, width: width, height: height, seed: 1, key: SampleKey(epoch: 0, sample: $0))
+    }
+  }
+
+  @Test(arguments: [(28, 28), (224, 224), (100, 60), (33, 64)])
+  func boxesLieInTheImageAndKeepTheirAreaAndAspect(width: Int, height: Int) {
+    for draw in draws(plan(), width: width, height: height) {
+      let box = draw.box
+      #expect(box.left >= 0 && box.left + box.width <= width)
+      #expect(box.top >= 0 && box.top + box.height <= height)
+      // Rounding moves a side by up to half a pixel.
+      let (w, h) = (Double(box.width), Double(box.height))
+      #expect((w + 0.5) * (h + 0.5) >= 0.08 * Double(width * height))
+      #expect((w + 0.5) / (h - 0.5) >= 0.75 && (w - 0.5) / (h + 0.5) <= 4.0 / 3)
+    }
+  }
+
+  @Test func offsetsReachBothBorders() {
+    // 27 of 28 pixels: offsets 0 and 1 both have to come, and nothing else.
+    let plan = plan(scale: 0.93...0.93, aspect: 1...1)
+    let boxes = draws(plan, width: 28, height: 28).map(\.box)
+    #expect(Set(boxes.map(\.width)) == [27])
+    #expect(Set(boxes.map(\.left)) == [0, 1])
+    #expect(Set(boxes.map(\.top)) == [0, 1])
+  }
+
+  @Test func flipsComeAsOftenAsAskedFor() {
+    let share = draws(plan(flip: 0.3), width: 28, height: 28, count: 10_000).count { $0.isFlipped }
+    #expect(abs(share - 3000) < 200)
+    #expect(draws(plan(flip: 0), width: 28, height: 28).allSatisfy { !$0.isFlipped })
+    #expect(draws(plan(flip: 1), width: 28, height: 28).allSatisfy { $0.isFlipped })
+  }
+
+  @Test func aScaleOfOneTakesASquareWhole() {
+    let boxes = draws(plan(scale: 1...1, aspect: 1...1), width: 28, height: 28).map(\.box)
+    #expect(Set(boxes) == [CropBox(left: 0, top: 0, width: 28, height: 28)])
+  }
+
+  @Test func whatNeverFitsFallsBackToTheMiddle() {
+    // A square of the whole area fits into no oblong image.
+    let never = plan(scale: 1...1, aspect: 1...1)
+    #expect(
+      draws(never, width: 100, height: 60, count: 1)[0].box
+        == CropBox(left: 20, top: 0, width: 60, height: 60))
+    #expect(
+      draws(never, width: 60, height: 101, count: 1)[0].box
+        == CropBox(left: 0, top: 20, width: 60, height: 60))
+    // Inside the range: the whole image.
+    #expect(
+      Augmentation.fallback(aspect: 0.5...2, width: 100, height: 60)
+        == CropBox(left: 0, top: 0, width: 100, height: 60))
+  }
+
+  @Test func drawsDependOnSeedEpochAndSampleOnly() {
+    func draw(seed: UInt64, epoch: Int, sample: Int) -> AugmentationDraw {
+      Augmentation.draw(
+        plan: plan(), width: 224, height: 224, seed: seed,
+        key: SampleKey(epoch: epoch, sample: sample))
+    }
+    #expect(draw(seed: 1, epoch: 2, sample: 3) == draw(seed: 1, epoch: 2, sample: 3))
+    let others = [
+      draw(seed: 1, epoch: 2, sample: 3), draw(seed: 2, epoch: 2, sample: 3),
+      draw(seed: 1, epoch: 3, sample: 3), draw(seed: 1, epoch: 2, sample: 4),
+    ]
+    #expect(Set(others.map(\.box)).count == others.count)
+  }
+}
