@@ -27,14 +27,9 @@ struct Descriptor: ~Copyable {
   }
 
   func write(_ bytes: [UInt8]) throws(FileError) {
-    let result = bytes.withUnsafeBytes { buffer -> Result<Void, FileError> in
-      do throws(FileError) {
-        return .success(try write(buffer))
-      } catch {
-        return .failure(error)
-      }
+    try bytes.withUnsafeBufferPointer { (buffer) throws(FileError) in
+      try write(UnsafeRawBufferPointer(buffer))
     }
-    try result.get()
   }
 
   func readAll() throws(FileError) -> [UInt8] {

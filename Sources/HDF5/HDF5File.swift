@@ -4,7 +4,8 @@ internal import CHDF5
 /// calls take turns.
 ///
 /// Groups and datasets keep their file open. `close` closes it under them: using them afterwards
-/// throws. Do not fork with a file open.
+/// throws. A file that is still open when the process exits is not completed. Do not fork with a
+/// file open.
 public final class HDF5File: @unchecked Sendable {
   public enum Access: Sendable {
     /// The file must exist.

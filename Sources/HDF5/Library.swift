@@ -6,7 +6,13 @@ import Glibc
 /// A thread-safe build has a lock of its own, but other clusters' builds may not, and error texts
 /// must be read before another thread's call replaces them.
 enum Library {
-  private static let lock = RecursiveLock()
+  private static let lock = {
+    // Must come before every other call. After a close that failed on a full disk the library's
+    // cleanup at exit crashes (1.10.8), which would hide the error and the exit code of the run.
+    // Nothing is lost by it: files are closed by their owners.
+    _ = H5dont_atexit()
+    return RecursiveLock()
+  }()
 
   static func enter() {
     lock.lock()

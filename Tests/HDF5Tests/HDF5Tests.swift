@@ -29,6 +29,12 @@ func readBytes(_ path: String) throws -> [UInt8] {
   return Array(bytes[..<count])
 }
 
+private func limitFileSizes(to bytes: rlim_t) throws {
+  signal(SIGXFSZ, SIG_IGN)
+  var limit = rlimit(rlim_cur: bytes, rlim_max: 1 << 40)
+  try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+}
+
 @Suite struct HDF5FileTests {
   @Test func accessIsAsAskedFor() throws {
     try withPath { path in
@@ -78,6 +84,36 @@ func readBytes(_ path: String) throws -> [UInt8] {
     #expect(
       error?.description
         == "cannot open \(path): unable to open file (No such file or directory)")
+  }
+
+  @Test func fullDiskIsNamed() {
+    let error = #expect(throws: HDF5Error.self) { try HDF5File(path: "/dev/full", .create) }
+    #expect(error?.description.hasSuffix("(No space left on device)") == true)
+  }
+
+  /// In a process of its own, since a limit on the size of files stands in for the full disk. The
+  /// library must stay usable, and the process must not crash when it exits.
+  @Test func closeReportsWhatCannotBeWritten() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      try withPath { path in
+        let file = try HDF5File(path: path, .create)
+        let option = DatasetOptions(deflateLevel: 1)
+        for index in 0..<50 {
+          try file.root.write([1, 2] as [Float], to: "x\(index)", shape: [2], options: option)
+        }
+        try limitFileSizes(to: 1000)
+        let error = #expect(throws: HDF5Error.self) { try file.close() }
+        #expect(error?.description.hasSuffix("(File too large)") == true)
+        unlink(path)
+        try limitFileSizes(to: 100_000)
+        let next = try HDF5File(path: path, .create)
+        try next.root.write([3] as [Float], to: "x", shape: [1])
+        try next.close()
+        let read = try HDF5File(path: path, .readOnly).root.dataset("x").read(as: Float.self)
+        unlink(path)
+        exit(read == [3] && error != nil ? 7 : 1)
+      }
+    }
   }
 
   @Test func otherFilesAreRecognized() throws {

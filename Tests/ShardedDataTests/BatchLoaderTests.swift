@@ -80,7 +80,8 @@ import Testing
       let pixels = Resample.resized(
         try image(key.sample), shape: index.imageShape, toWidth: 12, toHeight: 10,
         filter: .bicubic)
-      let middle = (0..<10).flatMap { row in pixels[(row * 12 + 1) * 3..<(row * 12 + 11) * 3] }
+      var middle: [UInt8] = []
+      for row in 0..<10 { middle += pixels[(row * 36 + 3)..<(row * 36 + 33)] }
       expectNormalized(batch.views[0], position: position, pixels: middle, view: view)
     }
   }
@@ -95,10 +96,11 @@ import Testing
   ) {
     let area = view.size * view.size
     let values = tensor.values[position * 3 * area..<(position + 1) * 3 * area]
-    let expected = (0..<3).flatMap { channel in
-      (0..<area).map { pixel in
-        (Float(pixels[pixel * 3 + channel]) / 255 - view.mean[channel])
-          / view.standardDeviation[channel]
+    var expected: [Float] = []
+    for channel in 0..<3 {
+      for pixel in 0..<area {
+        let value = Float(pixels[pixel * 3 + channel]) / 255
+        expected.append((value - view.mean[channel]) / view.standardDeviation[channel])
       }
     }
     #expect(Array(values) == expected)

@@ -71,6 +71,35 @@ import ZlibCodec
     #expect(unwritable.contains("Cannot write the PNG /no/x.png"))
   }
 
+  /// Signature and end are the same in all; the pictures have 2 x 1 pixels.
+  private func picture(hexadecimal: String) -> [UInt8] {
+    let digits = hexadecimal.compactMap(\.hexDigitValue)
+    let chunks = stride(from: 0, to: digits.count, by: 2).map {
+      UInt8(digits[$0] * 16 + digits[$0 + 1])
+    }
+    return [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a] + chunks
+      + [0, 0, 0, 0, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82]
+  }
+
+  @Test func everyKindOfPictureBecomesEightBits() throws {
+    let rgba = picture(
+      hexadecimal:
+        "0000000d4948445200000002000000010806000000f4227f8a0000000f4944415478da"
+        + "63e0e4606700e2ff0001fc01304f8aa0e9")
+    let gray16 = picture(
+      hexadecimal:
+        "0000000d494844520000000200000001100000000081d9fc150000000d4944415478da"
+        + "6368687070000004450181c299b0af")
+    let palette = picture(
+      hexadecimal:
+        "0000000d4948445200000002000000010803000000c3fc8fb800000006504c54450102"
+        + "03fafbfcfd5ee6a30000000b4944415478da63606400000005000242c2449f")
+    // A transparent pixel is white, an opaque one keeps its colour.
+    #expect(try PNGImage(bytes: rgba, name: "").pixels == [255, 255, 255, 9, 8, 7])
+    #expect(try PNGImage(bytes: gray16, name: "").pixels == [0x80, 0x40])
+    #expect(try PNGImage(bytes: palette, name: "").pixels == [250, 251, 252, 1, 2, 3])
+  }
+
   @Test func absurdSizesAreRefused() throws {
     // Only the header, of a picture of 100,000 x 100,000; its checksum is right.
     let header: [UInt8] = [

@@ -41,11 +41,15 @@ import Testing
   func constantImagesStayConstant(filter: ResampleFilter) {
     for (width, height, size) in [(28, 28, 32), (50, 13, 7), (1, 1, 9), (3, 200, 20)] {
       let shape = ImageShape(height: height, width: width, channels: 3)
-      let pixels = (0..<width * height).flatMap { _ in [10, 128, 255] as [UInt8] }
+      let pixels = repeated([10, 128, 255], width * height)
       let result = Resample.resized(
         pixels, shape: shape, toWidth: size, toHeight: size, filter: filter)
-      #expect(result == (0..<size * size).flatMap { _ in [10, 128, 255] as [UInt8] })
+      #expect(result == repeated([10, 128, 255], size * size))
     }
+  }
+
+  private func repeated(_ pixel: [UInt8], _ count: Int) -> [UInt8] {
+    Array(repeatElement(pixel, count: count).joined())
   }
 
   @Test func theSameSizeIsACopyAndAFlipMirrors() {

@@ -98,7 +98,8 @@ import Testing
         folder: folder.path, fileName: "s\(number).h5", count: 2, imageShape: shape,
         classNames: ["a", "b"], source: "by hand")
       for _ in 0..<2 {
-        let pixels = (0..<30).flatMap { _ in [UInt8(value), 100, 255] }
+        var pixels: [UInt8] = []
+        for _ in 0..<30 { pixels += [UInt8(value), 100, 255] }
         try writer.append(image: pixels, label: number == 0 ? 0 : 1)
       }
       try writer.finish()

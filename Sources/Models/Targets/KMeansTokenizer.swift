@@ -42,8 +42,7 @@ public struct KMeansTokenizer: DiscreteTokenizer {
 
   public func tokens(for images: Tensor, pool: ThreadPool) -> [Int32] {
     nearestCodes(
-      to: KMeansTokenizer.patches(of: images, patchSize: patchSize, pool: pool), pool: pool
-    ).codes
+      to: KMeansTokenizer.patches(of: images, patchSize: patchSize, pool: pool), pool: pool)
   }
 
   /// Standardized patch vectors of all patches, `[B * grid * grid, C p p]`.
@@ -65,15 +64,13 @@ public struct KMeansTokenizer: DiscreteTokenizer {
     return patches
   }
 
-  /// The nearest code of every row of `vectors`, and half its squared distance to that code less
-  /// the vector's own half square.
-  public func nearestCodes(
-    to vectors: Tensor, pool: ThreadPool
-  ) -> (codes: [Int32], scores: [Float]) {
+  /// The nearest code of every row of `vectors`.
+  public func nearestCodes(to vectors: Tensor, pool: ThreadPool) -> [Int32] {
     let (rows, values, codes) = (vectors.rows, vectors.columns, codebook.rows)
     let slabs = (rows + KMeansTokenizer.slab - 1) / KMeansTokenizer.slab
     let products = Tensor(uninitialized: [pool.threadCount, KMeansTokenizer.slab, codes])
-    let nearest = Tensor(uninitialized: [max(rows, 1), 2])
+    // A code is stored as a float: exact far beyond any vocabulary.
+    let nearest = Tensor(uninitialized: [max(rows, 1)])
     pool.run(slabs) { slab, worker in
       let start = slab * KMeansTokenizer.slab
       let count = min(KMeansTokenizer.slab, rows - start)
@@ -81,25 +78,18 @@ public struct KMeansTokenizer: DiscreteTokenizer {
       BLAS.multiply(
         transposeB: true, m: count, n: codes, k: values, vectors.pointer + start * values,
         lda: values, codebook.pointer, ldb: values, beta: 0, block, ldc: codes)
-      for row in 0..<count {
-        let (code, score) = best(block + row * codes)
-        nearest.pointer[(start + row) * 2] = Float(code)
-        nearest.pointer[(start + row) * 2 + 1] = score
-      }
+      for row in 0..<count { nearest.pointer[start + row] = Float(best(block + row * codes)) }
     }
-    return (
-      (0..<rows).map { Int32(nearest.pointer[$0 * 2]) },
-      (0..<rows).map { nearest.pointer[$0 * 2 + 1] }
-    )
+    return (0..<rows).map { Int32(nearest.pointer[$0]) }
   }
 
-  private func best(_ products: UnsafePointer<Float>) -> (Int, Float) {
+  private func best(_ products: UnsafePointer<Float>) -> Int {
     var (code, score) = (0, halfSquares[0] - products[0])
     for candidate in 1..<max(halfSquares.count, 1) {
       let value = halfSquares[candidate] - products[candidate]
       if value < score { (code, score) = (candidate, value) }
     }
-    return (code, score)
+    return code
   }
 
   private static func standardize(_ vector: UnsafeMutablePointer<Float>, count: Int) {

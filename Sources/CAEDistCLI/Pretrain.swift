@@ -1,0 +1,22 @@
+import ArgumentParser
+import Training
+
+struct Pretrain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Pretrains a model (the default verb).",
+    discussion: """
+      Example: mpirun -n 8 cae-dist pretrain --config Configs/cae-base.yaml --output runs/base
+      """)
+
+  @OptionGroup var options: ConfigurationOptions
+
+  @Option(
+    name: .long, help: "Where to start: auto (newest checkpoint in the output), never, or PATH.")
+  var resume = "auto"
+
+  func run() throws {
+    ClusterRuntime.run { cluster in
+      try Pretraining.run(cluster, resume: ResumePolicy(resume)) { try options.resolve() }
+    }
+  }
+}

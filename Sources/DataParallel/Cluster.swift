@@ -1,0 +1,70 @@
+import Glibc
+public import Interfaces
+import MPI
+
+/// The ranks of this job, however it was started.
+public final class Cluster {
+  public let group: any ProcessGroup
+  /// Ranks on this host.
+  public let localSize: Int
+  /// What carries messages, for the log.
+  public let transport: String
+  private let runtime: MPIRuntime?
+
+  private init(
+    group: any ProcessGroup, localSize: Int, transport: String, runtime: MPIRuntime?
+  ) {
+    self.group = group
+    self.localSize = localSize
+    self.transport = transport
+    self.runtime = runtime
+  }
+
+  /// Joins the job that a launcher started, or goes alone where there is none.
+  ///
+  /// Collective over the ranks that were started together. Without a launcher MPI is not even
+  /// initialized: a single process then needs no daemon, no network and no temporary folder.
+  public static func join() throws(CollectiveError) -> Cluster {
+    guard wasLaunched else {
+      return Cluster(
+        group: SingleProcessGroup(), localSize: 1, transport: "one process", runtime: nil)
+    }
+    yieldWhereOversubscribed()
+    do {
+      let runtime = try MPIRuntime.initialize()
+      let host = try runtime.world.splitByHost()
+      return Cluster(
+        group: MPIProcessGroup(communicator: runtime.world), localSize: host.size,
+        transport: try runtime.libraryVersion, runtime: runtime)
+    } catch {
+      throw CollectiveError(operation: "starting MPI", reason: "\(error)")
+    }
+  }
+
+  /// Leaves in order. Collective: returns when all ranks have come here.
+  public func leave() {
+    // Nothing can be done about a failure at this point, and the exit code is decided already.
+    try? runtime?.finalize()
+  }
+
+  /// Ends all ranks at once.
+  public func abort(code: Int32) -> Never {
+    if runtime != nil { MPIRuntime.abort(code: code) }
+    exit(code)
+  }
+
+  /// Set by Open MPI, by PMIx and by PMI-2 launchers.
+  private static var wasLaunched: Bool {
+    getenv("OMPI_COMM_WORLD_SIZE") != nil || getenv("PMIX_RANK") != nil
+      || getenv("PMI_RANK") != nil
+  }
+
+  /// A waiting rank gives its core to others where there are more ranks than cores: Open MPI knows
+  /// that only if its slots say so, and spins otherwise.
+  private static func yieldWhereOversubscribed() {
+    let local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE").flatMap { Int(String(cString: $0)) } ?? 1
+    if local > sysconf(Int32(_SC_NPROCESSORS_ONLN)) {
+      setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
+    }
+  }
+}

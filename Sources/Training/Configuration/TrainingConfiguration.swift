@@ -1,0 +1,196 @@
+public import Interfaces
+public import Models
+public import NN
+
+/// A whole run but for the method's own section: what a YAML file may say.
+public struct TrainingConfiguration: Codable, Sendable, Equatable {
+  public var run = RunSection()
+  public var model = VisionTransformerConfiguration.base
+  public var data = DataSection()
+  public var optimizer = AdamWConfiguration()
+  public var schedule = ScheduleSection()
+  public var parallelism = ParallelismSection()
+  public var checkpoint = CheckpointSection()
+  public var logging = LoggingSection()
+
+  public init() {}
+}
+
+public struct RunSection: Codable, Sendable, Equatable {
+  /// Of every random number of the run.
+  public var seed = 0
+  /// Folder for metrics and checkpoints.
+  public var output = "runs/cae"
+  /// A checkpoint whose weights a new run starts from; everything else starts anew.
+  public var initializeFrom = ""
+}
+
+public struct DataSection: Codable, Sendable, Equatable {
+  /// Shard files, or folders of them.
+  public var train: [String] = []
+  /// Shards for the held-out pretraining loss; none: no such loss.
+  public var validation: [String] = []
+  /// Share of an image that a crop takes, smallest and largest.
+  public var cropScale = [0.08, 1.0]
+  /// Width over height of a crop, smallest and largest.
+  public var cropAspect = [0.75, 4.0 / 3.0]
+  public var flipProbability = 0.5
+  /// Of pixels in [0, 1], one value a channel.
+  public var mean = [0.485, 0.456, 0.406]
+  public var standardDeviation = [0.229, 0.224, 0.225]
+}
+
+public struct ScheduleSection: Codable, Sendable, Equatable {
+  public var epochs = 300.0
+  public var warmupEpochs = 10.0
+}
+
+public struct ParallelismSection: Codable, Sendable, Equatable {
+  /// Samples of one optimizer update, over all ranks.
+  public var globalBatchSize = 2048
+  /// Samples that a rank runs in one forward and backward; smaller ones are accumulated.
+  public var microBatchSize = 16
+  /// Kernel threads of a rank: a number, or `auto` from the cores that the rank may use.
+  public var threadsPerRank = "auto"
+  /// Bytes of one gradient exchange.
+  public var bucketBytes = 25 << 20
+  /// Finished micro-batches that wait for the trainer.
+  public var prefetchBatches = 2
+  /// Steps between comparisons of the parameters of all ranks; 0: never.
+  public var compareEverySteps = 100
+}
+
+public struct CheckpointSection: Codable, Sendable, Equatable {
+  /// Steps between checkpoints; the last step always has one. 0: only the last step.
+  public var everySteps = 1000
+  /// Checkpoints that are kept.
+  public var keepLast = 2
+}
+
+public struct LoggingSection: Codable, Sendable, Equatable {
+  /// Steps between console lines where the console is no terminal.
+  public var everySteps = 10
+  /// Steps between held-out losses, where `data.validation` names shards; 0: never.
+  public var validateEverySteps = 1000
+  /// Micro-batches of a held-out loss.
+  public var validationBatches = 16
+}
+
+extension TrainingConfiguration {
+  /// The encoder's picture of a crop.
+  public var encoderView: ViewSpecification {
+    ViewSpecification(
+      size: model.imageSize, filter: .bicubic, mean: data.mean.map(Float.init),
+      standardDeviation: data.standardDeviation.map(Float.init))
+  }
+
+  public func viewPlan(_ views: [ViewSpecification]) -> ViewPlan {
+    ViewPlan(
+      cropScale: data.cropScale[0]...data.cropScale[1],
+      cropAspect: data.cropAspect[0]...data.cropAspect[1], flipProbability: data.flipProbability,
+      views: views)
+  }
+
+  /// Learning rate over the whole run: steps = floor(epochs x samples / global batch), and the
+  /// same for warm-up.
+  public func schedule(samples: Int) -> WarmupCosineSchedule {
+    func steps(_ epochs: Double) -> Int {
+      Int(epochs * Double(samples) / Double(parallelism.globalBatchSize))
+    }
+    return WarmupCosineSchedule(
+      peak: optimizer.learningRate, minimum: optimizer.minimumLearningRate,
+      warmupSteps: min(steps(schedule.warmupEpochs), steps(schedule.epochs)),
+      totalSteps: steps(schedule.epochs))
+  }
+
+  /// - Throws: A sentence for the first value that no run can have.
+  public func validate() throws(ConfigurationError) {
+    try model.validate()
+    try validateData()
+    try validateNumbers()
+    guard parallelism.globalBatchSize % parallelism.microBatchSize == 0 else {
+      throw ConfigurationError(
+        "parallelism.microBatchSize",
+        "\(parallelism.microBatchSize) does not divide the global batch of "
+          + "\(parallelism.globalBatchSize)")
+    }
+    if parallelism.threadsPerRank != "auto" {
+      guard let threads = Int(parallelism.threadsPerRank), (1...64).contains(threads) else {
+        throw ConfigurationError(
+          "parallelism.threadsPerRank",
+          "must be auto or a number from 1 to 64, not \(parallelism.threadsPerRank)")
+      }
+    }
+  }
+
+  /// Micro-batches of a rank in one step.
+  ///
+  /// - Throws: Where the ranks do not divide the global batch, naming numbers that do.
+  public func accumulationSteps(worldSize: Int) throws(ConfigurationError) -> Int {
+    let microBatches = parallelism.globalBatchSize / parallelism.microBatchSize
+    guard microBatches % worldSize == 0 else {
+      let possible = (1...microBatches).filter { microBatches % $0 == 0 }.map(String.init)
+      throw ConfigurationError(
+        "parallelism.globalBatchSize",
+        "\(parallelism.globalBatchSize) is \(microBatches) micro-batches of "
+          + "\(parallelism.microBatchSize), which \(worldSize) ranks do not divide; use "
+          + "\(possible.suffix(8).joined(separator: ", ")) ranks, or change the batch")
+    }
+    return microBatches / worldSize
+  }
+
+  private func validateData() throws(ConfigurationError) {
+    guard !data.train.isEmpty else {
+      throw ConfigurationError("data.train", "names no shards; pack some with cae-dist data pack")
+    }
+    for (name, range, limit) in [
+      ("cropScale", data.cropScale, 1.0), ("cropAspect", data.cropAspect, 100.0),
+    ] {
+      guard range.count == 2, range[0] > 0, range[0] <= range[1], range[1] <= limit else {
+        throw ConfigurationError(
+          "data.\(name)", "must be [smallest, largest] above 0 and at most \(limit), not \(range)")
+      }
+    }
+    guard (0...1).contains(data.flipProbability) else {
+      throw ConfigurationError("data.flipProbability", "must be in [0, 1]")
+    }
+    for (name, values) in [("mean", data.mean), ("standardDeviation", data.standardDeviation)]
+    where values.count != model.channels {
+      throw ConfigurationError(
+        "data.\(name)", "has \(values.count) values for \(model.channels) channels")
+    }
+    guard data.standardDeviation.allSatisfy({ $0 > 0 }) else {
+      throw ConfigurationError("data.standardDeviation", "must be above 0")
+    }
+  }
+
+  private func validateNumbers() throws(ConfigurationError) {
+    let atLeast: [(String, Double, Double)] = [
+      ("schedule.warmupEpochs", schedule.warmupEpochs, 0),
+      ("parallelism.globalBatchSize", Double(parallelism.globalBatchSize), 1),
+      ("parallelism.microBatchSize", Double(parallelism.microBatchSize), 1),
+      ("parallelism.bucketBytes", Double(parallelism.bucketBytes), 4),
+      ("parallelism.prefetchBatches", Double(parallelism.prefetchBatches), 1),
+      ("parallelism.compareEverySteps", Double(parallelism.compareEverySteps), 0),
+      ("checkpoint.everySteps", Double(checkpoint.everySteps), 0),
+      ("checkpoint.keepLast", Double(checkpoint.keepLast), 1),
+      ("logging.everySteps", Double(logging.everySteps), 1),
+      ("logging.validateEverySteps", Double(logging.validateEverySteps), 0),
+      ("logging.validationBatches", Double(logging.validationBatches), 1),
+      ("optimizer.learningRate", optimizer.learningRate, 0),
+      ("optimizer.minimumLearningRate", optimizer.minimumLearningRate, 0),
+      ("optimizer.weightDecay", optimizer.weightDecay, 0),
+      ("optimizer.clipNorm", optimizer.clipNorm, 0), ("run.seed", Double(run.seed), 0),
+    ]
+    for (name, value, limit) in atLeast where !(value >= limit) {
+      throw ConfigurationError(name, "must be at least \(limit), not \(value)")
+    }
+    guard schedule.epochs > 0 else {
+      throw ConfigurationError("schedule.epochs", "must be above 0, not \(schedule.epochs)")
+    }
+    for (name, beta) in [("beta1", optimizer.beta1), ("beta2", optimizer.beta2)]
+    where !(0..<1).contains(beta) {
+      throw ConfigurationError("optimizer.\(name)", "must be in [0, 1), not \(beta)")
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import Foundation
+
+/// What the console of rank 0 shows: a line that is drawn again on a terminal, plain lines
+/// elsewhere.
+final class ProgressLine {
+  private let isTerminal: Bool
+  private let everySteps: Int
+  private let totalSteps: Int
+  private var lastDraw = -Double.infinity
+  private var isOpen = false
+  private var started: (step: Int, time: Double)?
+
+  init(totalSteps: Int, everySteps: Int) {
+    isTerminal = isatty(STDOUT_FILENO) == 1
+    self.everySteps = everySteps
+    self.totalSteps = totalSteps
+  }
+
+  func show(_ record: StepRecord, isLast: Bool) {
+    let now = Date().timeIntervalSince1970
+    let begin = started ?? (record.step - 1, now)
+    started = begin
+    let due = isTerminal ? now - lastDraw > 0.2 : record.step % everySteps == 0
+    guard due || isLast || record.step == begin.step + 1 else { return }
+    lastDraw = now
+    let done = record.step - begin.step
+    let rate = done > 1 ? (now - begin.time) / Double(done - 1) : 0
+    let text = line(record, remaining: rate * Double(totalSteps - record.step))
+    write(isTerminal ? "\r\u{1B}[K" + text : text + "\n")
+    isOpen = isTerminal
+    if isLast { close() }
+  }
+
+  /// A line of its own between progress lines.
+  func note(_ text: String) {
+    close()
+    write(text + "\n")
+  }
+
+  private func close() {
+    if isOpen { write("\n") }
+    isOpen = false
+  }
+
+  private func line(_ record: StepRecord, remaining: Double) -> String {
+    func figure(_ key: String, _ format: String) -> String {
+      record[key].map { String(format: format, $0) } ?? "-"
+    }
+    let terms = record.figures.filter { $0.key.hasPrefix("loss") && $0.key != "loss" }
+      .map { "\($0.key.dropFirst(4).lowercased()) " + String(format: "%.4f", $0.value) }
+    return [
+      "step \(record.step)/\(totalSteps)", "epoch " + figure("epoch", "%.2f"),
+      "loss " + figure("loss", "%.4f"), terms.joined(separator: " "),
+      "lr " + figure("learningRate", "%.2e"), "norm " + figure("gradientNorm", "%.2f"),
+      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining),
+    ].joined(separator: "  ")
+  }
+
+  static func duration(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    if whole < 60 { return "\(whole) s" }
+    if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
+    return "\(whole / 3600) h \(whole % 3600 / 60) min"
+  }
+
+  private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+}

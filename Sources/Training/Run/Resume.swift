@@ -1,0 +1,106 @@
+import DataParallel
+import Files
+import Interfaces
+import Models
+import NN
+import TensorCore
+
+/// Where a run starts from.
+public enum ResumePolicy: Sendable, Equatable {
+  /// The newest good checkpoint in the output folder, else from the beginning.
+  case auto
+  case never
+  case path(String)
+
+  public init(_ text: String) {
+    switch text {
+    case "auto": self = .auto
+    case "never": self = .never
+    default: self = .path(text)
+    }
+  }
+}
+
+/// Brings a run to the point where training goes on.
+public struct Resume {
+  private let run: TrainingRun
+  private let agreement: Agreement
+
+  public init(_ run: TrainingRun) {
+    self.run = run
+    agreement = Agreement(run.group)
+  }
+
+  /// Rank 0 reads the checkpoint; the others get the bytes from it, so only rank 0 needs to see
+  /// the file system.
+  ///
+  /// Collective. Blocking.
+  ///
+  /// - Returns: Updates done so far, and sentences for the log (rank 0).
+  public func restore(_ policy: ResumePolicy) throws -> (step: Int, notes: [String]) {
+    var notes: [String] = []
+    let local = try agreement.run { () throws -> Int in
+      run.group.rank == 0 ? try load(policy, &notes) : 0
+    }
+    let step = Int(try run.group.allReduceMaximum([Double(local)])[0])
+    for buffer in [
+      run.state.parameters, run.state.optimizer.firstMoments, run.state.optimizer.secondMoments,
+    ] {
+      try broadcast(buffer.pointer, count: buffer.count)
+    }
+    for buffer in run.state.buffers {
+      try broadcast(buffer.tensor.pointer, count: buffer.tensor.count)
+    }
+    return (step, notes)
+  }
+
+  private func load(_ policy: ResumePolicy, _ notes: inout [String]) throws -> Int {
+    switch policy {
+    case .never:
+      if !CheckpointReader.candidates(in: run.output).isEmpty {
+        throw ConfigurationError(
+          "run.output",
+          "\(run.output) holds checkpoints that --resume never would overwrite; remove the folder, "
+            + "or name another with --output")
+      }
+      return try initialize(&notes)
+    case .path(let path):
+      return try load(try CheckpointReader(path: path), &notes)
+    case .auto:
+      for path in CheckpointReader.candidates(in: run.output) {
+        do {
+          return try load(try CheckpointReader(path: path), &notes)
+        } catch let error as CheckpointError {
+          if case .mismatch = error { throw error }
+          notes.append("warning: \(error); trying the one before it")
+        }
+      }
+      return try initialize(&notes)
+    }
+  }
+
+  private func load(_ reader: CheckpointReader, _ notes: inout [String]) throws -> Int {
+    try run.configuration.requireResumable(from: reader.header.configuration, path: reader.path)
+    try reader.load(into: run.state)
+    notes.append("resuming \(reader.path): \(reader.header.step) steps done")
+    return reader.header.step
+  }
+
+  private func initialize(_ notes: inout [String]) throws -> Int {
+    let source = run.configuration.training.run.initializeFrom
+    guard !source.isEmpty else {
+      notes.append("starting anew: no checkpoint in \(run.output)")
+      return 0
+    }
+    try CheckpointReader(path: source).loadParameters(
+      run.state.tree, into: run.state.parameters)
+    notes.append("starting anew from the weights of \(source)")
+    return 0
+  }
+
+  private func broadcast(_ pointer: UnsafeMutablePointer<Float>, count: Int) throws {
+    try run.group.broadcast(
+      UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: pointer, count: count)),
+      root: 0)
+  }
+}

@@ -1,0 +1,70 @@
+public import DataParallel
+import Files
+import Foundation
+import Interfaces
+import Models
+
+/// `cae-dist tokenizer fit`.
+public enum TokenizerFitting {
+  /// Collective: every rank calls it with the same arguments. Rank 0 writes the file.
+  public static func run(
+    _ cluster: Cluster, vocabularySize: Int, iterations: Int, file: String?,
+    configuration: () throws -> ResolvedConfiguration
+  ) throws -> ExitCode {
+    let agreement = Agreement(cluster.group)
+    let (fit, path) = try agreement.run { () throws -> (TokenizerFit, String) in
+      let resolved = try configuration()
+      guard let path = file ?? resolved.methodValue("tokenizer"), !path.isEmpty else {
+        throw ConfigurationError("--file", "name the tokenizer's file here or in method.tokenizer")
+      }
+      let options = TokenizerFit.Options(vocabularySize: vocabularySize, iterations: iterations)
+      return (
+        try TokenizerFit(
+          resolved.training, options, group: cluster.group, localSize: cluster.localSize), path
+      )
+    }
+    let isFirst = cluster.group.rank == 0
+    let outcome = try fit.run { done, total in
+      if isFirst, done % 50 == 0 || done == total { say("iteration \(done)/\(total)") }
+    }
+    try agreement.run {
+      guard isFirst else { return }
+      try Files.makeDirectory(String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)))
+      try TokenizerFile.write(outcome.tokenizer, shares: outcome.shares, to: path)
+      say("wrote \(path)\n" + (try TokenizerSummary(path: path).text))
+    }
+    return .success
+  }
+
+  private static func say(_ text: String) {
+    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+  }
+}
+
+/// What `cae-dist tokenizer inspect` says.
+public struct TokenizerSummary: Encodable, Sendable {
+  public let vocabularySize: Int
+  public let grid: Int
+  public let patchSize: Int
+  public let usedCodes: Int
+  /// Share of the commonest token: what a guess that ignores the image gets right.
+  public let largestShare: Double
+  /// `exp(entropy)` of the shares.
+  public let perplexity: Double
+
+  public init(path: String) throws {
+    let (tokenizer, shares) = try TokenizerFile.read(path)
+    vocabularySize = tokenizer.vocabularySize
+    grid = tokenizer.grid
+    patchSize = tokenizer.patchSize
+    usedCodes = shares.count { $0 > 0 }
+    largestShare = Double(shares.max() ?? 0)
+    perplexity = TokenizerFit.perplexity(shares.map(Double.init))
+  }
+
+  public var text: String {
+    "\(vocabularySize) codes for \(grid) x \(grid) patches of \(patchSize) pixels; "
+      + "\(usedCodes) used, perplexity \(String(format: "%.1f", perplexity)), commonest token "
+      + String(format: "%.4f", largestShare)
+  }
+}

@@ -1,0 +1,167 @@
+import DataParallel
+import Glibc
+import Interfaces
+import Testing
+
+/// The three process groups, by one set of checks.
+@Suite(.serialized) struct ProcessGroupTests {
+  @Test func singleProcess() throws { try checkGroup(SingleProcessGroup()) }
+
+  @Test(arguments: 1...5)
+  func threads(count: Int) throws {
+    let ranks = try ThreadProcessGroup.run(count: count) { group in
+      for _ in 0..<20 { try checkGroup(group) }
+      return group.rank
+    }
+    #expect(ranks == Array(0..<count))
+  }
+
+  /// Started by mpirun only: elsewhere a second suite of the process may be using MPI.
+  @Test(.enabled(if: getenv("OMPI_COMM_WORLD_SIZE") != nil, "run by Scripts/test-mpi"))
+  func mpi() throws {
+    let world = try MPIProcessGroup.world()
+    atexit { try? MPIProcessGroup.finalize() }
+    try checkGroup(world)
+    try checkGroup(world.hostGroup())
+    #expect(try !MPIProcessGroup.libraryVersion().isEmpty)
+    let error = #expect(throws: CollectiveError.self) {
+      try world.broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: -1)
+    }
+    #expect(error?.description.hasPrefix("broadcast failed: rank \(world.rank): ") == true)
+  }
+}
+
+/// What only threads do: in rank order, and without hanging when one of them is gone.
+@Suite struct ThreadProcessGroupTests {
+  @Test func sumsAreInRankOrder() throws {
+    let count = 1001
+    let rows = (0..<4).map { rank in (0..<count).map { 1 / Float(3 + rank * 17 + $0) } }
+    let sums = try ThreadProcessGroup.run(count: 4) { group in
+      var values = rows[group.rank]
+      try values.withUnsafeMutableBufferPointer { try group.allReduceSum($0) }
+      return values
+    }
+    let expected = (0..<count).map { ((rows[0][$0] + rows[1][$0]) + rows[2][$0]) + rows[3][$0] }
+    #expect(sums.allSatisfy { $0 == expected })
+  }
+
+  private struct Failure: Error, Equatable {
+    let rank: Int
+  }
+
+  @Test func errorOfOneRankReachesTheCaller() {
+    #expect(throws: Failure(rank: 1)) {
+      try ThreadProcessGroup.run(count: 4) { group in
+        try group.barrier()
+        if group.rank == 1 { throw Failure(rank: 1) }
+        try group.barrier()
+      }
+    }
+  }
+
+  @Test func earlyEndOfOneRankIsToldToTheOthers() {
+    let reasons = ThreadProcessGroup.run(count: 3) { group -> String in
+      if group.rank == 2 { return "" }
+      for _ in 0..<2 {
+        let error = #expect(throws: CollectiveError.self) { _ = try group.allGather([1]) }
+        #expect(error?.operation == "allGather")
+      }
+      do {
+        try group.barrier()
+        return "nothing was thrown"
+      } catch {
+        return "\(error)"
+      }
+    }
+    let expected = [0, 1].map { rank in
+      ["rank 2 has ended already", "rank \(1 - rank) has ended already"]
+    }
+    for rank in [0, 1] {
+      #expect(expected[rank].contains { reasons[rank] == "barrier failed: \($0)" })
+    }
+  }
+
+  @Test func differentCallsAreErrorsOnAllRanks() throws {
+    let texts = try ThreadProcessGroup.run(count: 3) { group -> [String] in
+      var texts: [String] = []
+      do { _ = try group.allGather(Array(repeating: 0, count: 5 + group.rank / 2)) } catch {
+        texts.append("\(error)")
+      }
+      do {
+        if group.rank == 1 { try group.barrier() } else { _ = try group.allGather([]) }
+      } catch {
+        texts.append("\(error)")
+      }
+      // The group is still of use.
+      try checkGroup(group)
+      return texts
+    }
+    for (rank, texts) in texts.enumerated() {
+      #expect(texts.count == 2)
+      #expect(
+        texts.first
+          == "allGather failed: rank 0 calls allGather of 5 bytes, and rank 2 allGather of 6 bytes")
+      #expect(texts.last?.hasPrefix(rank == 1 ? "barrier" : "allGather") == true)
+    }
+  }
+}
+
+/// Every collective of the protocol against what it must give. Called by all ranks.
+private func checkGroup(_ group: any ProcessGroup) throws {
+  #expect((0..<group.worldSize).contains(group.rank))
+  try group.barrier()
+  for count in [0, 1, 3, 1000] {
+    try checkSums(group, count)
+    try checkMaximum(group, count)
+    try checkBytes(group, count)
+  }
+  try checkSameBits(group)
+}
+
+private func value(_ rank: Int, _ index: Int) -> Int { (rank * 7 + index * 3) % 23 - 11 }
+
+private func checkSums(_ group: any ProcessGroup, _ count: Int) throws {
+  let expected = (0..<count).map { index in
+    (0..<group.worldSize).map { value($0, index) }.reduce(0, +)
+  }
+  var floats = (0..<count).map { Float(value(group.rank, $0)) }
+  try floats.withUnsafeMutableBufferPointer { try group.allReduceSum($0) }
+  #expect(floats == expected.map { Float($0) })
+  var doubles = (0..<count).map { Double(value(group.rank, $0)) }
+  try doubles.withUnsafeMutableBufferPointer { try group.allReduceSum($0) }
+  #expect(doubles == expected.map { Double($0) })
+}
+
+private func checkMaximum(_ group: any ProcessGroup, _ count: Int) throws {
+  let values = (0..<count).map { Double(value(group.rank, $0)) }
+  let expected = (0..<count).map { index in
+    (0..<group.worldSize).map { Double(value($0, index)) }.max()
+  }
+  #expect(try group.allReduceMaximum(values) == expected)
+  // One rank's NaN is seen by all, whatever its place.
+  for rank in 0..<group.worldSize {
+    let result = try group.allReduceMaximum([group.rank == rank ? .nan : 1])
+    #expect(result[0].isNaN)
+  }
+}
+
+private func checkBytes(_ group: any ProcessGroup, _ count: Int) throws {
+  let rows = (0..<group.worldSize).map { rank in
+    (0..<count).map { UInt8(truncatingIfNeeded: value(rank, $0)) }
+  }
+  #expect(try group.allGather(rows[group.rank]) == rows.flatMap { $0 })
+  for root in 0..<group.worldSize {
+    var bytes = rows[group.rank]
+    try bytes.withUnsafeMutableBytes { try group.broadcast($0, root: root) }
+    #expect(bytes == rows[root])
+  }
+}
+
+/// Sums that are not exact must still agree between ranks to the last bit.
+private func checkSameBits(_ group: any ProcessGroup) throws {
+  var values = (0..<5000).map { 1 / Float(3 + $0 + group.rank * 11) }
+  try values.withUnsafeMutableBufferPointer { try group.allReduceSum($0) }
+  var ofRoot = values
+  try ofRoot.withUnsafeMutableBytes { try group.broadcast($0, root: 0) }
+  #expect(values == ofRoot)
+}
