@@ -12,49 +12,8 @@ public final class MPIProcessGroup: ProcessGroup {
   ///   would be matched with each other.
   public init(communicator: MPICommunicator) { self.communicator = communicator }
 
-  /// Starts MPI if needed, and returns all its ranks, with message traffic of their own.
-  ///
-  /// Collective: every process of the run calls it. Blocking.
-  ///
-  /// - Parameter allowingConcurrentCalls: Whether several threads may use groups at the same
-  ///   time; otherwise the caller lets them take turns.
-  public static func world(
-    allowingConcurrentCalls: Bool = false
-  ) throws(CollectiveError) -> MPIProcessGroup {
-    try collective("start of MPI") { () throws(MPIError) in
-      let runtime = try MPIRuntime.initialize(allowingConcurrentCalls ? .multiple : .serialized)
-      return MPIProcessGroup(communicator: try runtime.world.duplicate())
-    }
-  }
-
-  /// Ends MPI, after the last use of any group. Does nothing the second time.
-  ///
-  /// Collective: every process of the run calls it. Blocking.
-  public static func finalize() throws(CollectiveError) {
-    try collective("end of MPI") { () throws(MPIError) in
-      try MPIRuntime.initialize().finalize()
-    }
-  }
-
-  /// Ends all processes of the run with the exit code. Not collective: one rank is enough.
-  public static func abort(code: Int32) -> Never { MPIRuntime.abort(code: code) }
-
-  /// The MPI library and its version.
-  public static func libraryVersion() throws(CollectiveError) -> String {
-    try collective("MPI") { () throws(MPIError) in try MPIRuntime.initialize().libraryVersion }
-  }
-
   public var rank: Int { communicator.rank }
   public var worldSize: Int { communicator.size }
-
-  /// The ranks of this group on the same host, in the same order.
-  ///
-  /// Collective: all ranks of the group call it. Blocking.
-  public func hostGroup() throws(CollectiveError) -> MPIProcessGroup {
-    try collective("split by host") { () throws(MPIError) in
-      MPIProcessGroup(communicator: try communicator.splitByHost())
-    }
-  }
 
   public func barrier() throws(CollectiveError) {
     try collective("barrier") { () throws(MPIError) in try communicator.barrier() }

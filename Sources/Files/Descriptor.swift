@@ -38,11 +38,17 @@ struct Descriptor: ~Copyable {
     bytes.reserveCapacity(try status().size + 1)
     var chunk = [UInt8](repeating: 0, count: 1 << 16)
     while true {
-      let count = retrying { read(number, &chunk, chunk.count) }
-      guard count >= 0 else { throw .last("read", path) }
+      let count = try read(into: &chunk)
       if count == 0 { return bytes }
       bytes.append(contentsOf: chunk[..<count])
     }
+  }
+
+  /// The next bytes, as many as fit and are there; 0 at the end.
+  func read(into chunk: inout [UInt8]) throws(FileError) -> Int {
+    let count = retrying { Glibc.read(number, &chunk, chunk.count) }
+    guard count >= 0 else { throw .last("read", path) }
+    return count
   }
 
   func status() throws(FileError) -> FileStatus {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// XXH64 with seed 0, streaming: a fast checksum against damage, not against an adversary.
 ///
 /// The value depends on the bytes only, not on how they were cut into updates.
@@ -64,6 +66,20 @@ public struct Hash64: Sendable {
   }
 
   /// 16 lower-case digits.
+  /// Size and hash of a file's contents, read in pieces.
+  public static func ofFile(_ path: String) throws(FileError) -> (size: Int, hash: UInt64) {
+    let file = try Descriptor("open", path: path, flags: O_RDONLY)
+    var hash = Hash64()
+    var size = 0
+    var chunk = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = try file.read(into: &chunk)
+      if count == 0 { return (size, hash.finalize()) }
+      chunk.withUnsafeBytes { hash.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+      size += count
+    }
+  }
+
   public static func hex(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits

@@ -72,10 +72,8 @@ public enum CheckpointWriter {
 
   /// Size and checksum of a file, read back from the file system.
   static func entry(_ path: String) throws(FileError) -> Manifest.Entry {
-    let bytes = try Files.read(path)
-    var hash = Hash64()
-    bytes.withUnsafeBytes { hash.update($0) }
+    let (size, hash) = try Hash64.ofFile(path)
     let name = path.split(separator: "/").last.map(String.init) ?? path
-    return Manifest.Entry(name: name, size: bytes.count, xxh64: Hash64.hex(hash.finalize()))
+    return Manifest.Entry(name: name, size: size, xxh64: Hash64.hex(hash))
   }
 }

@@ -196,6 +196,7 @@ enum ConfigurationTree {
       if let items = node.sequence { return "[" + items.map { $0.string ?? "?" }.joined(separator: ", ") + "]" }
       return node.string ?? "a section"
     }
-    return texts[0] == texts[1] ? nil : (path, texts[0], texts[1])
+    let isSame = texts[0] == texts[1] || Double(texts[0]).map { $0 == Double(texts[1]) } ?? false
+    return isSame ? nil : (path, texts[0], texts[1])
   }
 }

@@ -11,9 +11,19 @@ final class ProgressLine {
   private var started: (step: Int, time: Double)?
 
   init(totalSteps: Int, everySteps: Int) {
-    isTerminal = isatty(STDOUT_FILENO) == 1
+    isTerminal = ProgressLine.reachesTerminal
     self.everySteps = everySteps
     self.totalSteps = totalSteps
+  }
+
+  /// Whether somebody looks at a screen. Open MPI gives every rank a pseudo-terminal, even where
+  /// its own output goes to a file, so under a launcher its standard output decides.
+  private static var reachesTerminal: Bool {
+    guard isatty(STDOUT_FILENO) == 1 else { return false }
+    guard ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_RANK"] != nil else { return true }
+    let launcher = try? FileManager.default.destinationOfSymbolicLink(
+      atPath: "/proc/\(getppid())/fd/1")
+    return launcher.map { $0.hasPrefix("/dev/pts/") || $0.hasPrefix("/dev/tty") } ?? false
   }
 
   func show(_ record: StepRecord, isLast: Bool) {
@@ -21,7 +31,9 @@ final class ProgressLine {
     let begin = started ?? (record.step - 1, now)
     started = begin
     let due = isTerminal ? now - lastDraw > 0.2 : record.step % everySteps == 0
-    guard due || isLast || record.step == begin.step + 1 else { return }
+    guard due || isLast || record.step == begin.step + 1
+      || record["validationLoss"] != nil
+    else { return }
     lastDraw = now
     let done = record.step - begin.step
     let rate = done > 1 ? (now - begin.time) / Double(done - 1) : 0
@@ -48,12 +60,13 @@ final class ProgressLine {
     }
     let terms = record.figures.filter { $0.key.hasPrefix("loss") && $0.key != "loss" }
       .map { "\($0.key.dropFirst(4).lowercased()) " + String(format: "%.4f", $0.value) }
+    let heldOut = record["validationLoss"].map { String(format: "held-out %.4f", $0) }
     return [
       "step \(record.step)/\(totalSteps)", "epoch " + figure("epoch", "%.2f"),
       "loss " + figure("loss", "%.4f"), terms.joined(separator: " "),
       "lr " + figure("learningRate", "%.2e"), "norm " + figure("gradientNorm", "%.2f"),
-      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining),
-    ].joined(separator: "  ")
+      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining), heldOut,
+    ].compactMap(\.self).joined(separator: "  ")
   }
 
   static func duration(_ seconds: Double) -> String {

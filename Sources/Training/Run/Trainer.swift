@@ -53,8 +53,9 @@ public final class Trainer {
     defer { loader.stop() }
     let last = min(run.totalSteps, stopAfter)
     while step < last {
-      let record = try trainStep(loader)
+      var record = try trainStep(loader)
       step += 1
+      try validate(&record)
       log(record, isLast: step == last)
       try afterStep(isLast: step == last)
     }
@@ -175,9 +176,6 @@ public final class Trainer {
         throw agreement.common(TrainingError.diverged(divergence))
       }
     }
-    if isDue(training.logging.validateEverySteps), let index = run.validationIndex {
-      try validate(index)
-    }
     if isDue(training.checkpoint.everySteps) || isLast { try checkpoint() }
   }
 
@@ -191,19 +189,18 @@ public final class Trainer {
     progress?.note("checkpoint \(path)")
   }
 
-  private func validate(_ index: ShardIndex) throws {
+  /// Adds the held-out loss where one is due.
+  private func validate(_ record: inout StepRecord) throws {
+    guard isDue(run.configuration.training.logging.validateEverySteps),
+      let index = run.validationIndex
+    else { return }
     let means = try HeldOutLoss(run, index: index, tape: tape, step: stepInfo()).evaluate()
-    var record = StepRecord(step: step)
     record.set("validationLoss", means.total)
     for term in means.terms { record.set("validationLoss\(term.name)", term.value) }
     for scalar in means.scalars {
-      record.set("validation" + scalar.name.prefix(1).uppercased() + scalar.name.dropFirst(),
-        scalar.value)
+      record.set(
+        "validation" + scalar.name.prefix(1).uppercased() + scalar.name.dropFirst(), scalar.value)
     }
-    do { try folder.append(record) } catch { pendingFailure = error }
-    progress?.note(
-      "held-out " + record.figures.map { "\($0.key) " + String(format: "%.4f", $0.value) }
-        .joined(separator: "  "))
   }
 
   private func stepInfo() -> StepInfo {

@@ -30,19 +30,15 @@ public final class TokenizerFit {
     public let shares: [Double]
   }
 
-  /// Patches that one image gives, so that a mini-batch sees many images.
-  private static let patchesPerImage = 16
-  private static let patchesPerIteration = 4096
+  /// Rows of one search for nearest codes: fixed, so that ranks do not change the result.
   private static let slab = 256
 
-  private let configuration: TrainingConfiguration
+  let configuration: TrainingConfiguration
+  let group: any ProcessGroup
+  let pool: ThreadPool
+  let index: ShardIndex
+  let sampler: DistributedSampler
   private let options: Options
-  private let group: any ProcessGroup
-  private let pool: ThreadPool
-  private let index: ShardIndex
-  private let sampler: DistributedSampler
-  /// Images read so far, over all ranks.
-  private var position = 0
 
   public init(
     _ configuration: TrainingConfiguration, _ options: Options, group: any ProcessGroup,
@@ -67,86 +63,33 @@ public final class TokenizerFit {
 
   /// Collective. Blocking.
   public func run(progress: (Int, Int) -> Void) throws -> Outcome {
-    let pools = max(1, (4 * options.vocabularySize + TokenizerFit.patchesPerIteration - 1)
-      / TokenizerFit.patchesPerIteration)
-    let start = try gather(iterations: pools)
-    let codebook = try kMeansPlusPlus(start)
+    let startImages = max(imagesPerIteration, 4 * options.vocabularySize / perImage + 1)
+    let rounds =
+      [startImages] + [Int](repeating: imagesPerIteration, count: options.iterations)
+      + [4 * imagesPerIteration]
+    let source = try Agreement(group).run { try PatchSource(self, rounds: rounds) }
+    let codebook = try kMeansPlusPlus(try source.next())
     var counts = [Float](repeating: 1, count: options.vocabularySize)
     for iteration in 0..<options.iterations {
-      let patches = try gather(iterations: 1)
-      let codes = try nearest(patches, codebook)
-      update(codebook, &counts, patches, codes)
+      let patches = try source.next()
+      update(codebook, &counts, patches, try nearest(patches, codebook))
       progress(iteration + 1, options.iterations)
     }
-    let check = try nearest(try gather(iterations: 4), codebook)
+    let check = try nearest(try source.next(), codebook)
     var shares = [Double](repeating: 0, count: options.vocabularySize)
     for code in check { shares[Int(code)] += 1 / Double(check.count) }
     return Outcome(tokenizer: try tokenizer(codebook), shares: shares)
   }
 
+  /// Patches that one image gives: few, so that a mini-batch sees many images.
+  var perImage: Int { min(16, configuration.model.patchCount) }
+
+  private var imagesPerIteration: Int { 4096 / perImage }
+
   private func tokenizer(_ codebook: Tensor) throws -> KMeansTokenizer {
     try KMeansTokenizer(
       codebook: codebook, patchSize: configuration.model.patchSize,
       view: configuration.encoderView)
-  }
-
-  /// Patches of the next images of the sampler's order, the same on every rank.
-  private func gather(iterations: Int) throws -> Tensor {
-    let model = configuration.model
-    let perImage = min(TokenizerFit.patchesPerImage, model.patchCount)
-    let wanted = iterations * TokenizerFit.patchesPerIteration / perImage
-    let perRank = (wanted + group.worldSize - 1) / group.worldSize
-    let mine = position + group.rank * perRank..<position + (group.rank + 1) * perRank
-    let local = try Agreement(group).run {
-      try localPatches(mine, perImage: perImage)
-    }
-    // Ranks whose share goes beyond the wanted images still load them: counts must agree.
-    position += wanted
-    let all = try group.allGather(TokenizerFit.bytes(of: local))
-    let patches = Tensor(uninitialized: [wanted * perImage, model.patchValues])
-    all.withUnsafeBytes { source in
-      UnsafeMutableRawPointer(patches.pointer).copyMemory(
-        from: source.baseAddress!, byteCount: patches.count * MemoryLayout<Float>.stride)
-    }
-    return patches
-  }
-
-  private func localPatches(_ positions: Range<Int>, perImage: Int) throws -> Tensor {
-    let model = configuration.model
-    let sampler = self.sampler
-    let loader = try BatchLoader(
-      index: index, transform: .training(configuration.viewPlan([configuration.encoderView])),
-      seed: sampler.seed
-    ) { request in
-      let first = positions.lowerBound + request * TokenizerFit.slab
-      guard first < positions.upperBound else { return nil }
-      return (first..<min(first + TokenizerFit.slab, positions.upperBound)).map {
-        sampler.sample(at: $0)
-      }
-    }
-    defer { loader.stop() }
-    let patches = Tensor(uninitialized: [positions.count * perImage, model.patchValues])
-    var row = 0
-    while let batch = try loader.next() {
-      let all = KMeansTokenizer.patches(
-        of: batch.views[0], patchSize: model.patchSize, pool: pool)
-      for (image, key) in batch.keys.enumerated() {
-        for patch in choose(perImage, key) {
-          let source = all.pointer + (image * model.patchCount + patch) * model.patchValues
-          (patches.pointer + row * model.patchValues).update(
-            from: source, count: model.patchValues)
-          row += 1
-        }
-      }
-    }
-    return patches
-  }
-
-  /// Which patches of an image are used: a function of the sample alone.
-  private func choose(_ count: Int, _ key: SampleKey) -> [Int] {
-    var random = CounterRandom(
-      seed: sampler.seed, epoch: key.epoch, sample: key.sample, stream: .tokenizer)
-    return Array((0..<configuration.model.patchCount).shuffled(using: &random).prefix(count))
   }
 
   /// The first codes: each the next patch with a probability that is proportional to its squared
@@ -222,12 +165,6 @@ public final class TokenizerFit {
     var sum: Float = 0
     for index in 0..<count { sum += (a[index] - b[index]) * (a[index] - b[index]) }
     return sum
-  }
-
-  private static func bytes(of tensor: Tensor) -> [UInt8] {
-    Array(
-      UnsafeRawBufferPointer(
-        start: tensor.pointer, count: tensor.count * MemoryLayout<Float>.stride))
   }
 
   /// `exp(entropy)`: how many equally frequent codes would be as uncertain.
