@@ -21,6 +21,8 @@ let settings: [SwiftSetting] =
     .enableUpcomingFeature("ExistentialAny"),
     // Reaches Swift code as well: FMA and 256-bit lanes in the kernels.
     .unsafeFlags(["-Xcc", "-march=\(targetCPU)"]),
+    // For the sentence that a CPU without it gets.
+    .define("CAE_CPU_\(targetCPU.uppercased().replacing("-", with: "_"))"),
   ] + strictness
 
 let argumentParser: Target.Dependency = .product(

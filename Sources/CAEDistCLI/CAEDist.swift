@@ -22,6 +22,12 @@ struct CAEDist: ParsableCommand {
 
   /// Wrong usage ends all ranks with exit code 64, and only rank 0 says why.
   static func main() {
+    do throws(TrainingError) {
+      try BuildTarget.check()
+    } catch {
+      ClusterRuntime.report("\(error)", rank: nil)
+      Foundation.exit(Training.ExitCode.unavailable.rawValue)
+    }
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -82,7 +82,8 @@ import Testing
       let x = values.floats(rows * inputs)
       let weight = values.floats(outputs * inputs)
       let dY = values.floats(rows * outputs)
-      let dX = product(rows, inputs, outputs, { dY[$0 * outputs + $1] }, { weight[$0 * inputs + $1] })
+      let dX = product(
+        rows, inputs, outputs, { dY[$0 * outputs + $1] }, { weight[$0 * inputs + $1] })
       let dWeight = product(
         outputs, inputs, rows, { dY[$1 * outputs + $0] }, { x[$0 * inputs + $1] })
       for beta: Float in [0, 1] {

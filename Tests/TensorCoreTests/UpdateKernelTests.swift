@@ -66,7 +66,9 @@ import Testing
 
   /// The first update is lr sign(g), whatever the size of g.
   @Test func theFirstStepHasTheSizeOfTheLearningRate() {
-    var (parameters, first, second): ([Float], [Float], [Float]) = ([1, 1, 1], [0, 0, 0], [0, 0, 0])
+    var (parameters, first, second): ([Float], [Float], [Float]) = (
+      [1, 1, 1], [0, 0, 0], [0, 0, 0]
+    )
     AdamWKernel.update(
       ThreadPool(threadCount: 1),
       AdamWStep(

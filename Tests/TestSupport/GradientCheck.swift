@@ -86,7 +86,8 @@ public struct GradientCheck {
       let analytic = zip(gradient, signs).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
       let h = GradientCheck.step
       func change(_ step: Float) -> Double {
-        value(moving: tensor, by: step, signs, inputs) - value(moving: tensor, by: -step, signs, inputs)
+        value(moving: tensor, by: step, signs, inputs)
+          - value(moving: tensor, by: -step, signs, inputs)
       }
       return Finding(
         name: name, direction: direction, analytic: analytic,

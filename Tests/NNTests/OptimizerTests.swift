@@ -1,0 +1,120 @@
+import Glibc
+import TensorCore
+import TestSupport
+import Testing
+
+@testable import NN
+
+@Suite struct WarmupCosineScheduleTests {
+  /// 300 epochs of 625 steps, 10 of them warm-up; the values are those of the official code.
+  @Test func agreesWithTheOfficialSchedule() {
+    let schedule = WarmupCosineSchedule(
+      peak: 1.5e-3, minimum: 1e-5, warmupSteps: 6250, totalSteps: 187_500)
+    #expect(schedule.value(at: 0) == 0)
+    #expect(abs(schedule.value(at: 1) - 2.40038e-7) < 1e-12)
+    #expect(abs(schedule.value(at: 6249) - 1.5e-3) < 1e-17)
+    #expect(abs(schedule.value(at: 6250) - 1.5e-3) < 1e-17)
+    #expect(abs(schedule.value(at: 100_000) - 7.14666514e-4) < 1e-12)
+    #expect(abs(schedule.value(at: 187_499) - 1.0000000111910306e-05) < 1e-19)
+  }
+
+  @Test func shortWarmups() {
+    let none = WarmupCosineSchedule(peak: 1, minimum: 0, warmupSteps: 0, totalSteps: 4)
+    #expect(none.value(at: 0) == 1)
+    #expect(abs(none.value(at: 2) - 0.5) < 1e-15)
+    let one = WarmupCosineSchedule(peak: 1, minimum: 0, warmupSteps: 1, totalSteps: 4)
+    #expect(one.value(at: 0) == 0)
+    #expect(one.value(at: 1) == 1)
+    let all = WarmupCosineSchedule(peak: 1, minimum: 0, warmupSteps: 3, totalSteps: 3)
+    #expect((0..<3).map { all.value(at: $0) } == [0, 0.5, 1])
+  }
+}
+
+@Suite struct AdamWTests {
+  /// Three updates of parameters below 1, each rounded a few times to 6e-8.
+  static let tolerance: Float = 1e-6
+
+  private func model() -> TapeModel {
+    TapeModel(["w": [5, 7], "b": [7], "v": [3, 3], "gamma": [19]])
+  }
+
+  private func setGradients(_ model: TapeModel, seed: UInt64, range: ClosedRange<Float>) {
+    var values = TestValues(seed)
+    for entry in model.tree.entries {
+      model.gradients.pointer(entry.parameter).update(
+        from: values.floats(entry.parameter.count, in: range), count: entry.parameter.count)
+    }
+  }
+
+  /// Every parameter by PyTorch's formulas, in Double; `gradients` are means before clipping.
+  private func reference(
+    _ start: [Float], _ gradients: [[Double]], decays: Bool, _ settings: AdamWConfiguration
+  ) -> [Float] {
+    start.indices.map { index in
+      var (p, m, v) = (Double(start[index]), 0.0, 0.0)
+      for (step, gradient) in gradients.enumerated() {
+        let (g, t) = (gradient[index], Double(step + 1))
+        p *= 1 - settings.learningRate * (decays ? settings.weightDecay : 0)
+        m = settings.beta1 * m + (1 - settings.beta1) * g
+        v = settings.beta2 * v + (1 - settings.beta2) * g * g
+        let root = (v / (1 - pow(settings.beta2, t))).squareRoot()
+        p -= settings.learningRate * m / (1 - pow(settings.beta1, t)) / (root + settings.epsilon)
+      }
+      return Float(p)
+    }
+  }
+
+  @Test(arguments: [0.0, 3.0])
+  func updatesAgreeWithAScalarVersion(clipNorm: Double) {
+    let model = model()
+    let settings = AdamWConfiguration(learningRate: 1e-2, weightDecay: 0.3, clipNorm: clipNorm)
+    let optimizer = AdamW(settings, for: model.tree, allocator: HeapAllocator())
+    let entries = model.tree.entries
+    let start = entries.map { model.parameters.tensor($0.parameter).values }
+    var means: [[[Double]]] = entries.map { _ in [] }
+    for step in 1...3 {
+      // Two micro-batches; the norm of the first step is below 3, of the others above.
+      setGradients(model, seed: UInt64(step), range: step == 1 ? -0.4...0.4 : -4...4)
+      let sums = entries.map { model.gradients.tensor($0.parameter).values }
+      let norm = euclideanNorm(Array(sums.joined())) / 2
+      let clip = clipNorm > 0 ? min(1, clipNorm / (norm + 1e-6)) : 1
+      #expect(step == 1 || norm > 3)
+      for (index, sum) in sums.enumerated() {
+        means[index].append(sum.map { Double($0) / 2 * clip })
+      }
+      let returned = optimizer.update(
+        model.parameters, gradients: model.gradients, gradientCount: 2,
+        learningRate: settings.learningRate, step: step, pool: model.pool)
+      #expect(abs(returned / norm - 1) < 1e-12)
+    }
+    #expect(entries.map(\.hasWeightDecay) == [true, false, true, false])
+    for (index, entry) in entries.enumerated() {
+      let expected = reference(
+        start[index], means[index], decays: entry.hasWeightDecay, settings)
+      let values = model.parameters.tensor(entry.parameter).values
+      #expect(largestDifference(values, expected) < AdamWTests.tolerance, "\(entry.parameter.name)")
+    }
+  }
+
+  @Test(arguments: [Float.nan, .infinity])
+  func aGradientThatIsNotFiniteChangesNothing(bad: Float) {
+    let model = model()
+    let optimizer = AdamW(AdamWConfiguration(), for: model.tree, allocator: HeapAllocator())
+    setGradients(model, seed: 1, range: -1...1)
+    func update() -> Double {
+      optimizer.update(
+        model.parameters, gradients: model.gradients, gradientCount: 1, learningRate: 1e-3,
+        step: 1, pool: model.pool)
+    }
+    #expect(update().isFinite)
+    func state() -> [[Float]] {
+      [model.parameters, optimizer.firstMoments, optimizer.secondMoments].map { buffer in
+        (0..<buffer.count).map { buffer.pointer[$0] }
+      }
+    }
+    let before = state()
+    model.gradients.pointer(model["v"])[4] = bad
+    #expect(!update().isFinite)
+    #expect(state() == before)
+  }
+}
