@@ -32,9 +32,8 @@ public enum ConsistencyCheck {
     let counts = Dictionary(grouping: hashes, by: \.self).mapValues(\.count)
     guard counts.count > 1 else { return nil }
     // Of equally frequent values rank 0's counts as right.
-    let common = hashes.max { left, right in
-      (counts[left] ?? 0, left == hashes[0] ? 1 : 0) < (counts[right] ?? 0, right == hashes[0] ? 1 : 0)
-    }
+    let weight = { (hash: [UInt8]) in (counts[hash] ?? 0, hash == hashes[0] ? 1 : 0) }
+    let common = hashes.max { weight($0) < weight($1) }
     return DivergenceError(ranks: hashes.indices.filter { hashes[$0] != common }, step: step)
   }
 }

@@ -25,8 +25,10 @@ struct ReferenceFile {
     self.path = path
     do {
       let reader = try ArtifactReader(path: path)
-      guard try reader.integer("version") == 1 else { throw VerificationError.notBuilt(
-        path: path, method: "CAE v2") }
+      guard try reader.integer("version") == 1 else {
+        throw VerificationError.notBuilt(
+          path: path, method: "CAE v2")
+      }
       self.reader = reader
       (model, configuration) = try ReferenceFile.sizes(reader)
       vocabularySize = try reader.integer("vocab")
@@ -125,7 +127,8 @@ struct ReferenceFile {
     _ reader: ArtifactReader, batch: Int, patches: Int
   ) throws(ArtifactError) -> PatchMask {
     let (values, shape) = try reader.integers("input/mask")
-    let rows = shape == [batch, patches]
+    let rows =
+      shape == [batch, patches]
       ? (0..<batch).map { row in (0..<patches).map { values[row * patches + $0] != 0 } } : []
     let counts = Set(rows.map { $0.count(where: \.self) })
     guard counts.count == 1, let count = counts.first, count > 0, count < patches else {

@@ -125,7 +125,8 @@ private struct ToyMethod {
   @Test func configurationsOfNoModelAreRefused() throws {
     func refusal(
       model: VisionTransformerConfiguration = ToyMethod.model(),
-      view: ViewSpecification = ToyMethod.view, _ change: (inout CAE.Configuration) -> Void = { _ in }
+      view: ViewSpecification = ToyMethod.view,
+      _ change: (inout CAE.Configuration) -> Void = { _ in }
     ) -> String? {
       var configuration = ToyMethod.configuration()
       change(&configuration)

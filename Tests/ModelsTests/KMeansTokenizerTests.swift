@@ -41,10 +41,14 @@ import Testing
       #expect(abs(patch.reduce(0) { $0 + $1 * $1 } / 48 - 1) < 1e-3)
     }
     // Row 1 is the patch right of the first, its channels one after the other.
-    let raw = (0..<48).map { images.values[$0 / 16 * 256 + $0 % 16 / 4 * 16 + 4 + $0 % 4] }
-    let mean = raw.reduce(0, +) / 48
-    let variance = raw.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 48
-    let expected = raw.map { ($0 - mean) / (variance + 1e-6).squareRoot() }
+    let raw = (0..<48).map { index -> Float in
+      let (channel, y, x) = (index / 16, index % 16 / 4, index % 4)
+      return images.values[channel * 256 + y * 16 + 4 + x]
+    }
+    let mean: Float = raw.reduce(0, +) / 48
+    let squares = raw.map { ($0 - mean) * ($0 - mean) }
+    let deviation = (squares.reduce(0, +) / 48 + 1e-6).squareRoot()
+    let expected = raw.map { ($0 - mean) / deviation }
     #expect(largestDifference(Array(values[48..<96]), expected) < 1e-4)
     // A constant patch has no direction; it must not be divided by zero.
     let flat = KMeansTokenizer.patches(
@@ -83,7 +87,8 @@ import Testing
     for index in 0..<20 {
       let image = Tensor(
         storage: images.storage, offset: index * 768, shape: [1, 3, 16, 16])
-      #expect(tokenizer.tokens(for: image, pool: pool) == Array(all[0][index * 16..<(index + 1) * 16]))
+      #expect(
+        tokenizer.tokens(for: image, pool: pool) == Array(all[0][index * 16..<(index + 1) * 16]))
     }
   }
 

@@ -44,7 +44,10 @@ struct ToyModel {
 
   /// `sin(0.01 i) cos(0.003 i)` over `[2, 3, 32, 32]`.
   static var images: Tensor {
-    let values = (0..<2 * 3 * 32 * 32).map { Float(sin(0.01 * Double($0)) * cos(0.003 * Double($0))) }
+    let values = (0..<2 * 3 * 32 * 32).map { index -> Float in
+      let i = Double(index)
+      return Float(sin(0.01 * i) * cos(0.003 * i))
+    }
     return Tensor(values, shape: [2, 3, 32, 32])
   }
 
@@ -52,8 +55,11 @@ struct ToyModel {
     rows: (0..<2).map { image in (0..<16).map { (7 * $0 + 3 * image) % 16 < 8 } })
 
   static var targets: TokenIndices {
-    TokenIndices(
-      mask.masked.enumerated().map { index, patch in (5 * patch + 3 * Int32(index / 8)) % 20 })
+    let tokens = mask.masked.enumerated().map { index, patch -> Int32 in
+      let image = Int32(index / 8)
+      return (5 * patch + 3 * image) % 20
+    }
+    return TokenIndices(tokens)
   }
 
   /// What one forward and backward pass gives; gradients are in `gradients`.

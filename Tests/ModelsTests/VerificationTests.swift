@@ -82,10 +82,18 @@ import Testing
     let trajectory = try Copy()
     try trajectory.change("trajectory/losses", at: 2, by: 0.01)
     #expect(try run(trajectory.path).trajectory.name == "loss of step 2")
+  }
 
-    let missing = try Copy()
-    try missing.change("expected/latent_target", at: 0, by: .nan)
-    #expect(try run(missing.path).passed == false)
+  /// Comparisons with a value that is not a number are false: it must not be taken for agreement,
+  /// nor be forgotten when the next value is fine.
+  @Test func valuesThatAreNotNumbersNeverAgree() throws {
+    let output = try Copy()
+    try output.change("expected/latent_target", at: 0, by: .nan)
+    #expect(try !run(output.path).passed)
+
+    let gradient = try Copy()
+    try gradient.change("expected/gradients/mask_token", at: 0, by: .nan)
+    #expect(try !run(gradient.path).passed)
   }
 
   @Test func filesThatCannotBeRunAreRefusedInASentence() throws {

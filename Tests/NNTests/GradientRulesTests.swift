@@ -71,7 +71,8 @@ enum RuleName: String, CaseIterable, Sendable {
     var values = TestValues(3)
     let check = GradientCheck(model.tree, model.parameters, pool: model.pool) { tape, x in
       let loss = tape.meanSquaredError(
-        tape.linear(x[0], weight: model["w"]), target: .constant(Tensor(repeating: 0.3, shape: [2, 4])))
+        tape.linear(x[0], weight: model["w"]),
+        target: .constant(Tensor(repeating: 0.3, shape: [2, 4])))
       return ScalarVariable(value: 1.02 * loss.value, variable: loss.variable)
     }
     let findings = check.findings(inputs: [values.tensor([2, 3])])

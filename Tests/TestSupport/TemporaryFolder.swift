@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 /// A folder of its own for one test, removed with all it holds when nobody needs it any more.
 public final class TemporaryFolder: Sendable {

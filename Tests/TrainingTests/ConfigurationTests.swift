@@ -1,5 +1,6 @@
 import Interfaces
 import Models
+import NN
 import Testing
 @testable import Training
 

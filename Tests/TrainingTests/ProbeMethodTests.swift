@@ -112,8 +112,8 @@ import Testing
 }
 
 @Suite struct AgreementTests {
-  @Test func allRanksLearnOfTheLowestFailure() throws {
-    let failures = try ThreadProcessGroup.run(count: 4) { group -> AgreedFailure? in
+  @Test func allRanksLearnOfTheLowestFailure() {
+    let failures = ThreadProcessGroup.run(count: 4) { group -> AgreedFailure? in
       do {
         try Agreement(group).run {
           if group.rank == 3 { throw CancellationError() }
@@ -130,8 +130,8 @@ import Testing
     #expect(failures[1]?.text == "a.b: is wrong")
   }
 
-  @Test func codeIsTheLowestRanksOwn() throws {
-    let codes = try ThreadProcessGroup.run(count: 2) { group -> ExitCode? in
+  @Test func codeIsTheLowestRanksOwn() {
+    let codes = ThreadProcessGroup.run(count: 2) { group -> ExitCode? in
       do {
         try Agreement(group).run {
           if group.rank == 0 { throw TrainingError.nonFinite(quantity: "x", step: 1, rank: nil) }
@@ -152,8 +152,8 @@ import Testing
     #expect(values == [0, 10, 20])
   }
 
-  @Test func commonErrorIsToldByRank0() throws {
-    let mine = try ThreadProcessGroup.run(count: 3) { group in
+  @Test func commonErrorIsToldByRank0() {
+    let mine = ThreadProcessGroup.run(count: 3) { group in
       Agreement(group).common(ConfigurationError("a", "b")).isMine
     }
     #expect(mine == [true, false, false])

@@ -1,5 +1,6 @@
 import DataParallel
 import Files
+import NN
 import TensorCore
 import TestSupport
 import Testing

@@ -12,7 +12,8 @@ import Testing
 
   @Test func secondRunInAFolderIsRefused() throws {
     let path = folder.file("run")
-    try withExtendedLifetime(try RunFolder(path: path, rank: 0)) {
+    let first = try RunFolder(path: path, rank: 0)
+    withExtendedLifetime(first) {
       let error = #expect(throws: FileLockError.self) { try RunFolder(path: path, rank: 0) }
       let text = "\(error, default: "")"
       #expect(text.hasPrefix("\(path)/run.lock is held by "))

@@ -32,7 +32,8 @@ public struct Variable {
 public protocol GradientSink: AnyObject {
   /// Lends the place of a parameter's gradient: the kernel computes `new + beta * old`.
   func accumulate(
-    _ parameter: Parameter, _ body: (_ gradient: UnsafeMutablePointer<Float>, _ beta: Float) -> Void)
+    _ parameter: Parameter, _ body: (_ gradient: UnsafeMutablePointer<Float>, _ beta: Float) -> Void
+  )
 
   /// No further contribution of this backward pass will come.
   func didComplete(_ parameter: Parameter)

@@ -48,7 +48,8 @@ public enum AdamWKernel {
       while index < slab.upperBound {
         let whole = index + laneCount <= slab.upperBound
         // The tail goes through the same lanes, one element at a time, for the same bits.
-        let g = (whole ? gradients.lanes(index) : Lanes(repeating: gradients[index]))
+        let g =
+          (whole ? gradients.lanes(index) : Lanes(repeating: gradients[index]))
           * step.gradientScale
         let m0 = whole ? firstMoments.lanes(index) : Lanes(repeating: firstMoments[index])
         let v0 = whole ? secondMoments.lanes(index) : Lanes(repeating: secondMoments[index])

@@ -129,7 +129,8 @@ enum ConfigurationTree {
       return Node(sequence.map(expand), Tag(.implicit), .flow)
     case .scalar(var scalar):
       if scalar.style == .plain, scalar.string.contains("e"), let number = Double(scalar.string) {
-        scalar.string = number == number.rounded() && abs(number) < 1e15
+        scalar.string =
+          number == number.rounded() && abs(number) < 1e15
           ? String(Int(number)) : String(number)
       }
       scalar.string = scalar.string.split(
@@ -193,7 +194,9 @@ enum ConfigurationTree {
     }
     let texts = [mine, theirs].map { node -> String in
       guard let node else { return "absent" }
-      if let items = node.sequence { return "[" + items.map { $0.string ?? "?" }.joined(separator: ", ") + "]" }
+      if let items = node.sequence {
+        return "[" + items.map { $0.string ?? "?" }.joined(separator: ", ") + "]"
+      }
       return node.string ?? "a section"
     }
     let isSame = texts[0] == texts[1] || Double(texts[0]).map { $0 == Double(texts[1]) } ?? false

@@ -23,7 +23,8 @@ public enum Pretraining {
     if cluster.group.rank == 0 { announce(run, cluster, notes) }
     guard step < run.totalSteps else {
       say(
-        cluster, "nothing to do: \(run.output) has done all \(run.totalSteps) steps; raise "
+        cluster,
+        "nothing to do: \(run.output) has done all \(run.totalSteps) steps; raise "
           + "schedule.epochs to go on, or name another --output")
       return .success
     }

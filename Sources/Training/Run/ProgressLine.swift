@@ -31,8 +31,9 @@ final class ProgressLine {
     let begin = started ?? (record.step - 1, now)
     started = begin
     let due = isTerminal ? now - lastDraw > 0.2 : record.step % everySteps == 0
-    guard due || isLast || record.step == begin.step + 1
-      || record["validationLoss"] != nil
+    guard
+      due || isLast || record.step == begin.step + 1
+        || record["validationLoss"] != nil
     else { return }
     lastDraw = now
     let done = record.step - begin.step
@@ -65,7 +66,8 @@ final class ProgressLine {
       "step \(record.step)/\(totalSteps)", "epoch " + figure("epoch", "%.2f"),
       "loss " + figure("loss", "%.4f"), terms.joined(separator: " "),
       "lr " + figure("learningRate", "%.2e"), "norm " + figure("gradientNorm", "%.2f"),
-      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining), heldOut,
+      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining),
+      heldOut,
     ].compactMap(\.self).joined(separator: "  ")
   }
 

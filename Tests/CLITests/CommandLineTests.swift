@@ -1,0 +1,214 @@
+import Foundation
+import HDF5
+import TestSupport
+import Testing
+
+/// What the program offers: verbs, options, help, and what the verbs without a run answer.
+@Suite(.serialized, .enabled(if: Program.isBuilt, Program.whyNot))
+struct CommandLineTests {
+  /// The command line as the argument parser describes it.
+  struct Verb: Decodable {
+    struct Name: Decodable {
+      let kind: String
+      let name: String
+    }
+    struct Argument: Decodable {
+      let kind: String
+      let names: [Name]?
+      let valueName: String?
+    }
+    let commandName: String
+    let arguments: [Argument]?
+    let subcommands: [Verb]?
+
+    /// All verbs that do something, as one types them.
+    func leaves(after path: [String] = []) -> [[String]] {
+      guard let subcommands, !subcommands.isEmpty else { return [path] }
+      return subcommands.filter { $0.commandName != "help" }
+        .flatMap { $0.leaves(after: path + [$0.commandName]) }
+    }
+  }
+
+  private func commandLine() throws -> Verb {
+    struct Dump: Decodable { let command: Verb }
+    let ended = try Program.run(["--experimental-dump-help"])
+    return try JSONDecoder().decode(Dump.self, from: Data(ended.standardOutput.utf8)).command
+  }
+
+  @Test func verbsAreThese() throws {
+    let verbs = try commandLine().leaves().map { $0.joined(separator: " ") }
+    #expect(
+      verbs.sorted() == [
+        "bench step", "checkpoint inspect", "config print", "data inspect", "data pack",
+        "pretrain", "tokenizer fit", "tokenizer inspect", "verify",
+      ])
+  }
+
+  /// Nothing else changes training: whoever adds an option here takes it from the configuration.
+  @Test func optionsOfPretrainAreFrozen() throws {
+    let pretrain = try #require(
+      try commandLine().subcommands?.first { $0.commandName == "pretrain" })
+    let names = (pretrain.arguments ?? []).flatMap { $0.names ?? [] }.filter { $0.kind == "long" }
+    #expect(
+      Set(names.map(\.name)) == ["config", "set", "output", "resume", "version", "help"])
+  }
+
+  @Test func helpOfEveryVerbHasAnExample() throws {
+    for verb in [[]] + (try commandLine().leaves()) {
+      let ended = try Program.run(verb + ["--help"], within: 10)
+      #expect(ended.code == 0, "\(verb)")
+      #expect(ended.standardError.isEmpty, "\(verb)")
+      let example = ended.standardOutput.range(of: "Example")
+      #expect(example != nil, "\(verb)")
+      // The example is one of this verb.
+      let words = (["cae-dist"] + verb).joined(separator: " ")
+      let rest = example.map { ended.standardOutput[$0.upperBound...] } ?? ""
+      #expect(rest.split(whereSeparator: \.isWhitespace).joined(separator: " ").contains(words))
+    }
+  }
+
+  @Test func version() throws {
+    let ended = try Program.run(["--version"], within: 10)
+    #expect(ended.code == 0)
+    let numbers = ended.standardOutput.trimmingCharacters(in: .newlines).split(separator: ".")
+    #expect(numbers.count == 3 && numbers.allSatisfy { Int($0) != nil }, "\(ended)")
+  }
+
+  // MARK: config print
+
+  @Test(arguments: [[], ["--set", "schedule.epochs=1e2", "--set", "data.mean=[0.25]"]])
+  func printedConfigurationPrintsTheSame(overrides: [String]) throws {
+    let tiny = try TinyRun()
+    let first = try Program.run(
+      ["config", "print", "--config", tiny.configuration] + overrides, within: 10)
+    #expect(first.code == 0, "\(first)")
+    let path = try tiny.folder.write(first.standardOutput, to: "printed.yaml")
+    let second = try Program.run(["config", "print", "--config", path], within: 10)
+    #expect(second.standardOutput == first.standardOutput)
+    #expect(first.standardOutput.contains("epochs: \(overrides.isEmpty ? "2" : "100")\n"))
+  }
+
+  @Test func quickstartPrintsTheSame() throws {
+    let folder = try TemporaryFolder("print")
+    let first = try Program.run(["config", "print"], within: 10)
+    let path = try folder.write(first.standardOutput, to: "printed.yaml")
+    let second = try Program.run(["config", "print", "--config", path], within: 10)
+    #expect(first.code == 0 && second.standardOutput == first.standardOutput)
+  }
+
+  /// A folder is a folder, whatever characters its name has.
+  @Test(arguments: ["runs/a b", "runs/a\"b", "runs\\new", "a: #b", "12", "1e5", "[x]", "caf\u{E9}"])
+  func outputMayHaveAnyName(output: String) throws {
+    let folder = try TemporaryFolder("output")
+    let first = try Program.run(["config", "print", "--output", output], within: 10)
+    #expect(first.code == 0, "\(first)")
+    let path = try folder.write(first.standardOutput, to: "printed.yaml")
+    let second = try Program.run(["config", "print", "--config", path], within: 10)
+    #expect(second.standardOutput == first.standardOutput)
+    // What the program itself reads is seen where it says that it cannot use it.
+    let ended = try Program.run(
+      ["pretrain", "--config", path, "--set", "data.train=[/nowhere]"], within: 10)
+    #expect(ended.standardError.contains("/nowhere"), "\(ended)")
+    let name = first.standardOutput.split(separator: "\n").first { $0.hasPrefix("  output: ") }
+    let plain = (name ?? "").dropFirst("  output: ".count)
+    #expect([output, "'\(output)'", "\"\(output)\""].contains { plain == $0 } || isEscaped(plain))
+  }
+
+  /// Characters that YAML writes by a backslash: read back above, so right if they come back.
+  private func isEscaped(_ text: Substring) -> Bool {
+    text.hasPrefix("\"") && text.contains("\\") && !text.contains("\\n")
+  }
+
+  // MARK: verify
+
+  private static let golden = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().appendingPathComponent("Golden/cae-v1-tiny.h5").path
+
+  /// A copy of the reference with something changed.
+  private func changed(
+    in folder: TemporaryFolder, _ name: String, _ change: (HDF5Group) throws -> Void
+  ) throws -> String {
+    let path = folder.file(name)
+    try FileManager.default.copyItem(atPath: Self.golden, toPath: path)
+    let file = try HDF5File(path: path, .readWrite)
+    try change(file.root)
+    try file.close()
+    return path
+  }
+
+  private func wrongLoss(in folder: TemporaryFolder) throws -> String {
+    try changed(in: folder, "wrong.h5") { root in
+      let loss = try root.dataset("expected/loss")
+      try loss.write(try loss.read(as: Float.self).map { $0 * 1.001 })
+    }
+  }
+
+  @Test func goodReferencePasses() throws {
+    let ended = try Program.run(["verify", Self.golden])
+    #expect(ended.code == 0, "\(ended)")
+    #expect(ended.standardOutput.hasPrefix("ok"), "\(ended)")
+  }
+
+  @Test func wrongReferenceFailsWith1() throws {
+    let folder = try TemporaryFolder("verify")
+    let ended = try Program.run(["verify", try wrongLoss(in: folder)])
+    #expect(ended.code == 1, "\(ended)")
+    #expect(ended.standardOutput.hasPrefix("FAIL"), "\(ended)")
+    #expect(ended.standardOutput.contains("(loss)"), "\(ended)")
+  }
+
+  @Test func otherMethodIs69() throws {
+    let folder = try TemporaryFolder("verify")
+    let path = try changed(in: folder, "v2.h5") { try $0.setAttribute("version", 2) }
+    let ended = try Program.run(["verify", path], within: 20)
+    #expect(ended.code == 69, "\(ended)")
+    #expect(ended.standardOutput.contains("CAE v2 is not built"), "\(ended)")
+  }
+
+  @Test func unreadableReferenceIs65() throws {
+    let folder = try TemporaryFolder("verify")
+    let text = try folder.write("no HDF5", to: "text.h5")
+    let extra = try changed(in: folder, "sizes.h5") { try $0.setAttribute("heads", 7) }
+    for path in [text, extra, folder.file("missing.h5")] {
+      let ended = try Program.run(["verify", path], within: 20)
+      #expect(ended.code == 65, "\(ended)")
+      #expect((ended.standardOutput + ended.standardError).contains(path), "\(ended)")
+      #expect(!ended.standardError.contains("Fatal error"), "\(ended)")
+    }
+  }
+
+  @Test func failureOutweighsWhatCannotBeRead() throws {
+    struct Outcome: Decodable {
+      struct File: Decodable {
+        let path: String
+        let passed: Bool
+        let error: String
+      }
+      let files: [File]
+    }
+    let folder = try TemporaryFolder("verify")
+    let paths = [Self.golden, folder.file("missing.h5"), try wrongLoss(in: folder)]
+    let ended = try Program.run(["verify", "--json"] + paths)
+    #expect(ended.code == 1, "\(ended)")
+    let files = try JSONDecoder().decode(Outcome.self, from: Data(ended.standardOutput.utf8)).files
+    #expect(files.map(\.path) == paths)
+    #expect(files.map(\.passed) == [true, false, false])
+    #expect(files.map(\.error.isEmpty) == [true, false, true])
+  }
+
+  // MARK: Other verbs
+
+  @Test func jsonOfVerbsIsOneObject() throws {
+    let tiny = try TinyRun()
+    for arguments in [
+      ["data", "inspect", tiny.train], ["tokenizer", "inspect", tiny.tokenizer],
+      ["bench", "step", "--model", "tiny", "--image-size", "32", "--batch", "1", "--repeats", "1"],
+    ] {
+      let ended = try Program.run(arguments + ["--json"])
+      #expect(ended.code == 0, "\(ended)")
+      let object = try JSONSerialization.jsonObject(with: Data(ended.standardOutput.utf8))
+      let keys = try #require(object as? [String: Any]).keys
+      #expect(keys.allSatisfy { $0.first?.isLowercase == true && !$0.contains("_") })
+    }
+  }
+}
