@@ -84,6 +84,32 @@ let package = Package(
       dependencies: ["Training", "Diagnostics", "ShardedData", argumentParser],
       swiftSettings: settings),
 
+    .target(
+      name: "TestSupport",
+      dependencies: ["NN", "Models", "ShardedData", "Training", "Interfaces", "TensorCore"],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    tests("FilesTests", ["Files"]),
+    tests("MPITests", ["MPI"]),
+    tests("HDF5Tests", ["HDF5"]),
+    tests("TensorCoreTests", ["TensorCore"]),
+    tests("NNTests", ["NN", "TensorCore", "Interfaces"]),
+    tests(
+      "ModelsTests",
+      ["Models", "NN", "TensorCore", "Interfaces", "Artifacts", "Diagnostics", "HDF5"]),
+    tests(
+      "ShardedDataTests",
+      ["ShardedData", "HDF5", "Files", "PNGCodec", "ZlibCodec", "Interfaces", "TensorCore"]),
+    tests(
+      "DataParallelTests",
+      ["DataParallel", "MPI", "NN", "TensorCore", "Interfaces", "HDF5", "Files"]),
+    tests(
+      "TrainingTests",
+      [
+        "Training", "Models", "NN", "DataParallel", "ShardedData", "Artifacts", "TensorCore",
+        "Interfaces", "Files",
+      ]),
+    tests("CLITests", ["Files"]),
+    tests("RepositoryTests", ["Training", "Files"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -12,8 +12,8 @@ public struct WorstError: Sendable {
   public var name = "-"
 
   mutating func see(_ error: Double, _ name: String) {
-    // `not <=` also catches a value that is not a number.
-    if !(error <= value) { (value, self.name) = (error, name) }
+    // `not <=` also catches an error that is not a number; it is the worst of all, and stays.
+    if !value.isNaN, !(error <= value) { (value, self.name) = (error, name) }
   }
 }
 
@@ -173,7 +173,8 @@ private func largestDifference(_ tensor: Tensor, _ expected: Tensor) -> Double {
   var (difference, largest) = (0.0, 0.0)
   for index in 0..<tensor.count {
     let error = abs(Double(tensor.pointer[index]) - Double(expected.pointer[index]))
-    if !(error <= difference) { difference = error }
+    guard !error.isNaN else { return error }
+    difference = max(difference, error)
     largest = max(largest, abs(Double(expected.pointer[index])))
   }
   return difference / max(largest, .leastNormalMagnitude)

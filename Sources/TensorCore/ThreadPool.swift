@@ -5,49 +5,25 @@ import Synchronization
 ///
 /// A worker calls single-threaded BLAS on its own slab, so that there are never two pools (ours
 /// and the library's) fighting for the cores. The calling thread is worker 0.
-public final class ThreadPool: @unchecked Sendable {
-  // Sendable: mutable state is guarded by `mutex` but for `next`, which is atomic.
-
+public final class ThreadPool: Sendable {
   /// Number of threads, the caller included.
   public let threadCount: Int
 
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private var threads: [pthread_t] = []
-  private var generation = 0
-  private var running = 0
-  private var stopping = false
-  private var taskCount = 0
-  /// The caller's closure, on its stack until every worker has reported back.
-  private var body: UnsafePointer<(Int, Int) -> Void>?
-  private let next = Atomic<Int>(0)
+  private let work = SharedWork()
+  private let threads: [pthread_t]
 
   /// - Precondition: `threadCount` is at least 1.
   public init(threadCount: Int) {
     precondition(threadCount >= 1, "a pool has at least one thread")
     self.threadCount = threadCount
     BLAS.useOneThread()
-    pthread_mutex_init(mutex, nil)
-    pthread_cond_init(wake, nil)
-    pthread_cond_init(done, nil)
-    for worker in stride(from: 1, to: threadCount, by: 1) {
-      startThread(worker: worker)
-    }
+    let work = self.work
+    threads = (1..<max(threadCount, 1)).map { work.startThread(worker: $0) }
   }
 
   deinit {
-    pthread_mutex_lock(mutex)
-    stopping = true
-    pthread_cond_broadcast(wake)
-    pthread_mutex_unlock(mutex)
+    work.stop()
     for thread in threads { pthread_join(thread, nil) }
-    pthread_mutex_destroy(mutex)
-    pthread_cond_destroy(wake)
-    pthread_cond_destroy(done)
-    mutex.deallocate()
-    wake.deallocate()
-    done.deallocate()
   }
 
   /// Runs `body(task, worker)` once for each task in `0..<count` and returns when all are done.
@@ -60,28 +36,10 @@ public final class ThreadPool: @unchecked Sendable {
       return
     }
     withoutActuallyEscaping(body) { escapable in
-      withUnsafePointer(to: escapable) { share($0, count: count) }
+      withUnsafePointer(to: escapable) {
+        work.share($0, count: count, workers: threadCount - 1)
+      }
     }
-  }
-
-  /// Hands the closure to the workers by its address, so that none of them still holds a
-  /// reference when this returns.
-  private func share(_ body: UnsafePointer<(Int, Int) -> Void>, count: Int) {
-    pthread_mutex_lock(mutex)
-    self.body = body
-    taskCount = count
-    next.store(0, ordering: .relaxed)
-    running = threadCount - 1
-    generation += 1
-    pthread_cond_broadcast(wake)
-    pthread_mutex_unlock(mutex)
-
-    drain(body, count: count, worker: 0)
-
-    pthread_mutex_lock(mutex)
-    while running > 0 { pthread_cond_wait(done, mutex) }
-    self.body = nil
-    pthread_mutex_unlock(mutex)
   }
 
   /// Splits `0..<count` into one contiguous slab a thread, at multiples of `granule`.
@@ -96,6 +54,64 @@ public final class ThreadPool: @unchecked Sendable {
       if start < end { body(start..<end, worker) }
     }
   }
+}
+
+/// What the threads of a pool share. Apart from the pool, so that a thread that comes up late
+/// finds it alive, while none of them keeps the pool from being dropped.
+private final class SharedWork: @unchecked Sendable {
+  // Sendable: mutable state is guarded by `mutex` but for `next`, which is atomic.
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private var generation = 0
+  private var running = 0
+  private var stopping = false
+  private var taskCount = 0
+  /// The caller's closure, on its stack until every worker has reported back.
+  private var body: UnsafePointer<(Int, Int) -> Void>?
+  private let next = Atomic<Int>(0)
+
+  init() {
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(wake, nil)
+    pthread_cond_init(done, nil)
+  }
+
+  deinit {
+    pthread_mutex_destroy(mutex)
+    pthread_cond_destroy(wake)
+    pthread_cond_destroy(done)
+    mutex.deallocate()
+    wake.deallocate()
+    done.deallocate()
+  }
+
+  func stop() {
+    pthread_mutex_lock(mutex)
+    stopping = true
+    pthread_cond_broadcast(wake)
+    pthread_mutex_unlock(mutex)
+  }
+
+  /// Hands the closure to the workers by its address, so that none of them still holds a
+  /// reference when this returns.
+  func share(_ body: UnsafePointer<(Int, Int) -> Void>, count: Int, workers: Int) {
+    pthread_mutex_lock(mutex)
+    self.body = body
+    taskCount = count
+    next.store(0, ordering: .relaxed)
+    running = workers
+    generation += 1
+    pthread_cond_broadcast(wake)
+    pthread_mutex_unlock(mutex)
+
+    drain(body, count: count, worker: 0)
+
+    pthread_mutex_lock(mutex)
+    while running > 0 { pthread_cond_wait(done, mutex) }
+    self.body = nil
+    pthread_mutex_unlock(mutex)
+  }
 
   @inline(never)
   private func drain(_ body: UnsafePointer<(Int, Int) -> Void>, count: Int, worker: Int) {
@@ -106,21 +122,21 @@ public final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  private func startThread(worker: Int) {
-    let launch = Unmanaged.passRetained(WorkerLaunch(pool: self, worker: worker))
+  func startThread(worker: Int) -> pthread_t {
+    let launch = Unmanaged.passRetained(WorkerLaunch(work: self, worker: worker))
     var thread = pthread_t()
     let status = pthread_create(
       &thread, nil,
       { argument in
         let launch = Unmanaged<WorkerLaunch>.fromOpaque(argument!).takeRetainedValue()
-        launch.pool.workerLoop(worker: launch.worker)
+        launch.work.loop(worker: launch.worker)
         return nil
       }, launch.toOpaque())
     precondition(status == 0, "cannot start a kernel thread (error \(status))")
-    threads.append(thread)
+    return thread
   }
 
-  private func workerLoop(worker: Int) {
+  private func loop(worker: Int) {
     var seen = 0
     while true {
       pthread_mutex_lock(mutex)
@@ -144,13 +160,13 @@ public final class ThreadPool: @unchecked Sendable {
   }
 }
 
-/// Carries the pool into a new thread; unowned, or the pool would never be dropped.
+/// What a new thread is started with.
 private final class WorkerLaunch {
-  unowned let pool: ThreadPool
+  let work: SharedWork
   let worker: Int
 
-  init(pool: ThreadPool, worker: Int) {
-    self.pool = pool
+  init(work: SharedWork, worker: Int) {
+    self.work = work
     self.worker = worker
   }
 }

@@ -56,10 +56,7 @@ struct WrongInputTests {
     .set("endless", "schedule.epochs=.inf", words: "schedule.epochs"),
     Mistake(
       name: "damaged shard",
-      prepare: { tiny in
-        let path = shard(tiny)
-        try TemporaryFolder.flipByte(of: path, at: try Files.size(of: path) / 2)
-      }, words: ["images-0000", "damaged"]),
+      prepare: { _ = try $0.damageShard() }, words: ["images-0000", "damaged"]),
     Mistake(
       name: "truncated shard",
       prepare: { try Files.truncate(shard($0), toSize: 3000) }, words: ["images-0000"]),
@@ -80,8 +77,8 @@ struct WrongInputTests {
       name: "output is a file", code: 74,
       prepare: { try $0.folder.write("a file", to: "output") }, words: ["output"]),
     Mistake(
-      name: "output is not there to be made", code: 74,
-      arguments: { _ in ["--output", "/proc/nowhere/run"] }, words: ["/proc"]),
+      name: "output is not allowed", code: 74,
+      arguments: { _ in ["--output", "/sys/cae-dist/run"] }, words: ["/sys/cae-dist"]),
     Mistake(
       name: "broken configuration", prepare: { try $0.folder.write("a: [", to: "run.yaml") },
       words: ["run.yaml", "is not YAML"]),

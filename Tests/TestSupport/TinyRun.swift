@@ -19,16 +19,13 @@ public struct TinyRun: Sendable {
 
   public let folder: TemporaryFolder
 
-  public init(channels: Int = 1) throws {
+  public init() throws {
     folder = try TemporaryFolder("tiny-run")
-    let shape = ImageShape(
-      height: TinyRun.imageSize, width: TinyRun.imageSize, channels: channels)
-    for (name, count, seed) in [("train", TinyRun.imageCount, 1), ("validation", 40, 2)] {
-      _ = try ShardPacker.pack(
-        SyntheticImages(count: count, imageShape: shape, seed: UInt64(seed)),
-        to: folder.file(name), name: "images", shardSize: 40)
+    let heldOut = SyntheticImages(count: 40, imageShape: TinyRun.images.imageShape, seed: 2)
+    for (name, images) in [("train", TinyRun.images), ("validation", heldOut)] {
+      _ = try ShardPacker.pack(images, to: folder.file(name), name: "images", shardSize: 40)
     }
-    try TinyRun.writeTokenizer(channels: channels, to: tokenizer)
+    try TinyRun.writeTokenizer(to: tokenizer)
     try folder.write(yaml, to: "run.yaml")
   }
 
@@ -79,16 +76,35 @@ public struct TinyRun: Sendable {
     """
   }
 
+  /// Changes one pixel of the training images on disk.
+  ///
+  /// - Returns: The path of the shard.
+  public func damageShard() throws -> String {
+    struct NoImage: Error {}
+    let path = "\(train)/\(TemporaryFolder.names(in: train)[0])"
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    for index in 0..<TinyRun.imageCount {
+      let image = Data(TinyRun.images.image(at: index))
+      guard let place = bytes.range(of: image) else { continue }
+      try TemporaryFolder.flipByte(of: path, at: place.lowerBound + image.count / 2)
+      return path
+    }
+    throw NoImage()
+  }
+
+  private static let images = SyntheticImages(
+    count: imageCount, imageShape: ImageShape(height: imageSize, width: imageSize, channels: 1),
+    seed: 1)
+
   /// A codebook of random vectors: it learns nothing, but every patch has its nearest code.
-  private static func writeTokenizer(channels: Int, to path: String) throws {
+  private static func writeTokenizer(to path: String) throws {
     var random = CounterRandom(seed: 3, stream: .tokenizer)
-    let values = channels * patchSize * patchSize
+    let values = patchSize * patchSize
     let codebook = Tensor(
       (0..<vocabularySize * values).map { _ in Float(random.uniform(-2, 2)) },
       shape: [vocabularySize, values])
     let view = ViewSpecification(
-      size: imageSize, filter: .bicubic, mean: [Float](repeating: 0.5, count: channels),
-      standardDeviation: [Float](repeating: 0.25, count: channels))
+      size: imageSize, filter: .bicubic, mean: [0.5], standardDeviation: [0.25])
     try TokenizerFile.write(
       try KMeansTokenizer(codebook: codebook, patchSize: patchSize, view: view),
       shares: [Double](repeating: 1 / Double(vocabularySize), count: vocabularySize), to: path)

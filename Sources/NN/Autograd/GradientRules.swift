@@ -69,32 +69,31 @@ enum GradientRules {
     }
   }
 
-  /// See `AttentionKernel.backward`. Where q, k and v are thirds of one matrix, so are their
-  /// gradients.
+  /// See `AttentionKernel.backward`. Where q, k and v are the thirds of one matrix, so are their
+  /// gradients; otherwise each has its own, zero where the operand does not reach, and those of
+  /// one variable are added.
   private static func attention(
     _ record: AttentionRecord, _ dOutput: Tensor, _ pass: inout BackwardPass
   ) {
-    let shape = record.shape
     let inputs = [record.q, record.k, record.v]
-    var fresh: [Int: Tensor] = [:]
-    for input in inputs {
-      if let id = input.variable.id, fresh[id] == nil {
-        fresh[id] = Tensor(uninitialized: input.variable.shape)
-      }
+    let gradients: [Tensor]
+    if record.usesThirds {
+      let joint = Tensor(uninitialized: record.q.variable.shape)
+      gradients = [joint, joint, joint]
+    } else {
+      gradients = inputs.map { Tensor(repeating: 0, shape: $0.variable.shape) }
     }
-    // Inputs without gradient still need a place for the kernel to write to.
-    let places = inputs.map { input in
-      input.operand(
-        in: input.variable.id.flatMap { fresh[$0] }
-          ?? Tensor(uninitialized: input.variable.shape))
-    }
+    let places = zip(inputs, gradients).map { input, gradient in input.operand(in: gradient) }
     AttentionKernel.backward(
-      pass.pool, shape, q: record.q.operand, k: record.k.operand, v: record.v.operand,
+      pass.pool, record.shape, q: record.q.operand, k: record.k.operand, v: record.v.operand,
       output: AttentionOperand(pointer: record.output.pointer, rowStride: record.output.columns),
       logSumExp: record.logSumExp.pointer,
       dOutput: AttentionOperand(pointer: dOutput.pointer, rowStride: dOutput.columns),
       dQ: places[0], dK: places[1], dV: places[2])
-    for (id, gradient) in fresh.sorted(by: { $0.key < $1.key }) { pass.give(id, gradient) }
+    // Also keeps gradients that nobody wants alive while the kernel writes to them.
+    for (input, gradient) in zip(inputs, gradients).prefix(record.usesThirds ? 1 : 3) {
+      pass.give(input.variable.id, gradient)
+    }
   }
 
   /// `dX = dOut` (the same memory), `dBranch = s gamma dOut`, `dGamma += sum s branch dOut`.

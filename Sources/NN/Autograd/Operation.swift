@@ -52,6 +52,14 @@ struct AttentionRecord {
   let v: AttentionInput
   let output: Tensor
   let logSumExp: Tensor
+
+  /// Whether q, k and v are the three thirds of one variable.
+  var usesThirds: Bool {
+    let (inputs, width) = ([q, k, v], shape.heads * shape.headDim)
+    return inputs.allSatisfy { $0.variable.id == q.variable.id }
+      && inputs.map(\.column) == [0, width, 2 * width]
+      && inputs.allSatisfy { $0.variable.value.columns == 3 * width }
+  }
 }
 
 struct ResidualRecord {

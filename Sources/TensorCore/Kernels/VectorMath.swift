@@ -61,7 +61,7 @@ enum VectorMath {
     return unsafeBitCast(bits, to: Lanes.self)
   }
 
-  /// The error function, absolute error below 3e-7: a rational approximation on [-3.92, 3.92],
+  /// The error function, absolute error below 4e-7: a rational approximation on [-3.92, 3.92],
   /// beyond which Float erf is 1 but for the last bit.
   @inline(__always)
   static func erf(_ input: Lanes) -> Lanes {
