@@ -55,10 +55,11 @@ struct Program {
     process.environment = environment
     if let ranks {
       process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-      process.arguments = [
-        "timeout", "--kill-after=5", "60", "mpirun", "--quiet", "--oversubscribe", "--bind-to",
-        "none", "--mca", "mpi_yield_when_idle", "1", "-n", "\(ranks)", Program.path,
-      ] + arguments
+      process.arguments =
+        [
+          "timeout", "--kill-after=5", "60", "mpirun", "--quiet", "--oversubscribe", "--bind-to",
+          "none", "--mca", "mpi_yield_when_idle", "1", "-n", "\(ranks)", Program.path,
+        ] + arguments
     } else {
       process.executableURL = URL(fileURLWithPath: Program.path)
       process.arguments = arguments

@@ -38,7 +38,8 @@ struct WrongInputTests {
       "missing data", "data.train=[/nowhere/shards]", words: "data.train: /nowhere/shards",
       "cae-dist data pack"),
     .set("no data", "data.train=[]", words: "data.train"),
-    .set("channels", "model.channels=3", "data.mean=[0,0,0]", "data.standardDeviation=[1,1,1]",
+    .set(
+      "channels", "model.channels=3", "data.mean=[0,0,0]", "data.standardDeviation=[1,1,1]",
       words: "model.channels", "channels"),
     .set(
       "too many masked", "method.numMaskedPatches=17",
@@ -88,11 +89,12 @@ struct WrongInputTests {
   ]
 
   /// The same must hold for every rank of a job.
-  static let mistakesOfJobs: [Mistake] = [
-    Mistake(
-      name: "ranks do not divide the batch", ranks: 3,
-      words: ["parallelism.globalBatchSize: 16 is 4 micro-batches of 4, which 3 ranks"]),
-  ]
+  static let mistakesOfJobs: [Mistake] =
+    [
+      Mistake(
+        name: "ranks do not divide the batch", ranks: 3,
+        words: ["parallelism.globalBatchSize: 16 is 4 micro-batches of 4, which 3 ranks"])
+    ]
     + mistakes.filter {
       ["unknown key", "damaged shard", "output is a file"].contains($0.name)
     }.map {

@@ -1,4 +1,3 @@
-@testable import DataParallel
 import Files
 import Foundation
 import HDF5
@@ -6,6 +5,8 @@ import NN
 import TensorCore
 import TestSupport
 import Testing
+
+@testable import DataParallel
 
 /// A state of a few odd shapes, filled with values that only a bitwise copy keeps.
 private struct SmallState {
@@ -238,7 +239,8 @@ private func failure(_ path: String, into state: SmallState? = nil) -> Checkpoin
   @Test func newerManifestIsNotCalledDamaged() throws {
     let path = try saved.write(to: folder.path)
     let text = try Files.readText("\(path)/manifest.json")
-    let newer = text.split(separator: "\"formatVersion\": 1").joined(separator: "\"formatVersion\": 2")
+    let newer = text.split(separator: "\"formatVersion\": 1").joined(
+      separator: "\"formatVersion\": 2")
     #expect(newer != text)
     try Files.write(Array(newer.utf8), to: "\(path)/manifest.json")
     let error = try #require(failure(path))
@@ -246,12 +248,17 @@ private func failure(_ path: String, into state: SmallState? = nil) -> Checkpoin
   }
 
   /// What the reader says about a model with other parameters, and a word that must be in it.
-  @Test(arguments: [
-    (["encoder.weight", "encoder.bias", "mask_token"], [3, 5], "head"),
-    (["encoder.weight", "encoder.bias", "mask_token", "head", "tail"], [3, 5], "parameters/tail"),
-    (["encoder.weight", "encoder.bias", "mask_token", "head"], [5, 3], "encoder.weight is [3, 5]"),
-    (["encoder.weight", "encoder.bias", "mask_token", "head"], [15], "encoder.weight is [3, 5]"),
-  ] as [([String], [Int], String)])
+  @Test(
+    arguments: [
+      (["encoder.weight", "encoder.bias", "mask_token"], [3, 5], "head"),
+      (
+        ["encoder.weight", "encoder.bias", "mask_token", "head", "tail"], [3, 5], "parameters/tail"
+      ),
+      (
+        ["encoder.weight", "encoder.bias", "mask_token", "head"], [5, 3], "encoder.weight is [3, 5]"
+      ),
+      (["encoder.weight", "encoder.bias", "mask_token", "head"], [15], "encoder.weight is [3, 5]"),
+    ] as [([String], [Int], String)])
   func otherModelIsNamed(names: [String], first: [Int], word: String) throws {
     let path = try saved.write(to: folder.path)
     let shapes = Dictionary(uniqueKeysWithValues: SmallState.standard)

@@ -23,15 +23,16 @@ import Testing
     #expect(found == [[Int]?](repeating: nil, count: worldSize))
   }
 
-  @Test(arguments: [
-    ([0, 0, 1, 0], [2]),
-    ([1, 0, 0, 0], [0]),
-    ([0, 2, 1, 0], [1, 2]),
-    // Nobody is in the majority: rank 0 counts as right.
-    ([0, 1], [1]),
-    ([3, 1, 2], [1, 2]),
-    ([0, 1, 1, 0], [1, 2]),
-  ] as [([UInt32], [Int])])
+  @Test(
+    arguments: [
+      ([0, 0, 1, 0], [2]),
+      ([1, 0, 0, 0], [0]),
+      ([0, 2, 1, 0], [1, 2]),
+      // Nobody is in the majority: rank 0 counts as right.
+      ([0, 1], [1]),
+      ([3, 1, 2], [1, 2]),
+      ([0, 1, 1, 0], [1, 2]),
+    ] as [([UInt32], [Int])])
   func oneBitNamesTheOddRanksOnEveryRank(changes: [UInt32], odd: [Int]) throws {
     let found = try Self.oddRanks(changes)
     #expect(found == [[Int]?](repeating: odd, count: changes.count))

@@ -73,9 +73,10 @@ import Testing
   }
 
   @Test func tableKnowsAllModules() throws {
-    let folders = Set(Repository.files(in: "Sources").compactMap { file in
-      file.split(separator: "/").dropFirst().first.map(String.init)
-    })
+    let folders = Set(
+      Repository.files(in: "Sources").compactMap { file in
+        file.split(separator: "/").dropFirst().first.map(String.init)
+      })
     #expect(folders == Set(Self.allowed.keys))
   }
 

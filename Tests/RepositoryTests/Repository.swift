@@ -6,7 +6,9 @@ enum Repository {
     .deletingLastPathComponent().deletingLastPathComponent().path
 
   /// What is not written by people, or not part of the repository.
-  private static let ignored: Set<String> = [".build", ".git", "runs", "__pycache__"]
+  private static func isIgnored(_ name: String) -> Bool {
+    name.hasPrefix(".build") || [".git", ".swiftpm", "runs", "__pycache__"].contains(name)
+  }
 
   static func path(_ name: String) -> String { "\(root)/\(name)" }
 
@@ -14,7 +16,7 @@ enum Repository {
   static func files(in folder: String = "") -> [String] {
     let place = folder.isEmpty ? root : path(folder)
     let names = (try? FileManager.default.contentsOfDirectory(atPath: place)) ?? []
-    return names.sorted().filter { !ignored.contains($0) }.flatMap { name -> [String] in
+    return names.sorted().filter { !isIgnored($0) }.flatMap { name -> [String] in
       let inner = folder.isEmpty ? name : "\(folder)/\(name)"
       var isDirectory: ObjCBool = false
       let exists = FileManager.default.fileExists(atPath: path(inner), isDirectory: &isDirectory)

@@ -92,9 +92,11 @@ public struct TinyRun: Sendable {
     throw NoImage()
   }
 
-  private static let images = SyntheticImages(
-    count: imageCount, imageShape: ImageShape(height: imageSize, width: imageSize, channels: 1),
-    seed: 1)
+  private static var images: SyntheticImages {
+    SyntheticImages(
+      count: imageCount, imageShape: ImageShape(height: imageSize, width: imageSize, channels: 1),
+      seed: 1)
+  }
 
   /// A codebook of random vectors: it learns nothing, but every patch has its nearest code.
   private static func writeTokenizer(to path: String) throws {

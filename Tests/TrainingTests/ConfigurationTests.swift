@@ -2,6 +2,7 @@ import Interfaces
 import Models
 import NN
 import Testing
+
 @testable import Training
 
 /// The smallest text that is a configuration.

@@ -15,6 +15,8 @@ final class ProbeMethod: PretrainingMethod {
     var momentum = 0.9
     /// A sample whose loss is not a number; negative: none.
     var poisonedSample = -1
+    /// A rank that changes a parameter on its own after its fourth update; negative: none.
+    var strayRank = -1
   }
 
   static let defaultConfiguration = Configuration()
@@ -63,6 +65,9 @@ final class ProbeMethod: PretrainingMethod {
     _ parameters: FlatBuffer, at step: StepInfo, in group: any ProcessGroup
   ) throws(CollectiveError) {
     let mean = parameters.tensor(encoder).copy()
+    if group.rank == configuration.strayRank, step.step == 3 {
+      parameters.pointer(encoder).pointee = parameters.pointer(encoder).pointee.nextUp
+    }
     try group.allReduceSum(UnsafeMutableBufferPointer(start: mean.pointer, count: mean.count))
     let (average, momentum) = (buffers[0].tensor, Float(configuration.momentum))
     for index in 0..<mean.count {

@@ -6,6 +6,7 @@ import ShardedData
 import TensorCore
 import TestSupport
 import Testing
+
 @testable import Training
 
 /// What the trainer owes to any method, seen through `ProbeMethod`.
@@ -67,6 +68,28 @@ import Testing
     let invalid = try probe("run", method: "{name: probe, hidden: 0}").ranks[0].agreed
     #expect(invalid?.text == "method.hidden: must be at least 1")
     #expect(invalid?.code == .badInput)
+  }
+
+  // MARK: Ranks that differ
+
+  @Test(arguments: [1, 2])
+  func rankThatGoesAstrayIsNamed(interval: Int) throws {
+    let outcome = try probe(
+      "run", ranks: 4, method: "{name: probe, strayRank: 2}",
+      set: ["parallelism.compareEverySteps=\(interval)"])
+    for end in outcome.ranks { #expect(end.agreed?.code == .internalError) }
+    #expect(
+      outcome.ranks[0].agreed?.text.hasPrefix("after step 4 the parameters of rank 2 differ")
+        == true)
+    #expect(outcome.checkpoints.isEmpty)
+  }
+
+  @Test func strayRankIsFoundBeforeTheLastCheckpoint() throws {
+    let outcome = try probe(
+      "run", ranks: 2, method: "{name: probe, strayRank: 1}",
+      set: ["parallelism.compareEverySteps=0"])
+    #expect(outcome.ranks[0].agreed?.text.contains("the parameters of rank 1 differ") == true)
+    #expect(outcome.checkpoints.isEmpty)
   }
 
   // MARK: Numbers that are not finite

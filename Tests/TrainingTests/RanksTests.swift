@@ -4,6 +4,7 @@ import Foundation
 import Interfaces
 import TestSupport
 import Testing
+
 @testable import Training
 
 /// What sums in another order may change of a loss in a few steps, relative.

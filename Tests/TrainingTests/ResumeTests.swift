@@ -4,6 +4,7 @@ import NN
 import TensorCore
 import TestSupport
 import Testing
+
 @testable import Training
 
 @Suite struct ResumeTests {
@@ -35,7 +36,8 @@ import Testing
     #expect(try resumed.metrics() == straight.metrics())
     #expect(try resumed.hash() == straight.hash())
     #expect(resumed.ranks.map(\.parameters) == straight.ranks.map(\.parameters))
-    #expect(resumed.notes == ["resuming \(resumed.output)/step-\(padded(stop)): \(stop) steps done"])
+    #expect(
+      resumed.notes == ["resuming \(resumed.output)/step-\(padded(stop)): \(stop) steps done"])
   }
 
   /// The draws do matter: without them the equality above would prove little.
@@ -178,7 +180,9 @@ import Testing
   @Test func keepsTheLastCheckpoints() throws {
     let outcome = try tiny.finish { $0.set = ["checkpoint.everySteps=2", "checkpoint.keepLast=3"] }
     #expect(
-      outcome.checkpoints.map { $0.suffix(13) } == ["step-00000012", "step-00000010", "step-00000008"])
+      outcome.checkpoints.map { $0.suffix(13) } == [
+        "step-00000012", "step-00000010", "step-00000008",
+      ])
     #expect(
       TemporaryFolder.names(in: outcome.output) == [
         "configuration.yaml", "metrics.jsonl", "run.lock", "step-00000008", "step-00000010",

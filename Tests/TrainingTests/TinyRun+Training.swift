@@ -5,6 +5,7 @@ import Interfaces
 import Models
 import NN
 import TestSupport
+
 @testable import Training
 
 /// One line of `metrics.jsonl`, each number as it was written.

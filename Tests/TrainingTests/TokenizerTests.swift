@@ -7,6 +7,7 @@ import ShardedData
 import TensorCore
 import TestSupport
 import Testing
+
 @testable import Training
 
 @Suite struct TokenizerTests {

@@ -1,6 +1,7 @@
 import Interfaces
 import Models
 import Testing
+
 @testable import Training
 
 /// Every sentence of `TrainingConfiguration.validate` has a case here.
