@@ -108,7 +108,7 @@ let package = Package(
         "Training", "Models", "NN", "DataParallel", "ShardedData", "Artifacts", "TensorCore",
         "Interfaces", "Files",
       ]),
-    tests("CLITests", ["Files"]),
+    tests("CLITests", ["Files", "HDF5"]),
     tests("RepositoryTests", ["Training", "Files"]),
   ],
   swiftLanguageModes: [.v6]

@@ -18,7 +18,9 @@ struct ConfigurationOptions: ParsableArguments {
   var output: String?
 
   func resolve() throws -> ResolvedConfiguration {
-    let overrides = set + (output.map { ["run.output=\"\($0)\""] } ?? [])
+    // YAML's single quotes take every character as it is, but for the quote itself.
+    let quoted = output.map { $0.split(separator: "'", omittingEmptySubsequences: false) }
+    let overrides = set + (quoted.map { ["run.output='\($0.joined(separator: "''"))'"] } ?? [])
     return try Configurations.resolve(path: config, overrides: overrides)
   }
 }

@@ -25,20 +25,23 @@ public final class FileLock: Sendable {
 
   /// Takes the lock without waiting. The file is made if it is missing.
   public init(path: String) throws(FileLockError) {
+    let file: Descriptor
     do throws(FileError) {
       file = try Descriptor("open", path: path, flags: O_RDWR | O_CREAT)
     } catch {
       throw .file(error)
     }
-    self.path = path
+    // Before `self` is complete: its deinit would erase the name of the holder.
     guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else {
       let failure = FileError.last("lock", path)
       guard failure.code == EWOULDBLOCK else { throw .file(failure) }
       throw .alreadyHeld(path: path, holder: FileLock.holder(in: file))
     }
+    self.path = path
+    self.file = file
     do throws(FileError) {
-      try file.truncate(toSize: 0)
-      try file.write(Array("\(hostName()) process \(getpid())".utf8))
+      try self.file.truncate(toSize: 0)
+      try self.file.write(Array("\(hostName()) process \(getpid())".utf8))
     } catch {
       throw .file(error)
     }

@@ -56,9 +56,13 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
     }
     try VisionTransformerConfiguration.validate(
       width: embedDim, heads: numHeads, widthKey: "model.embedDim", headsKey: "model.numHeads")
-    guard mlpRatio > 0, layerScaleInit >= 0 else {
+    guard mlpRatio * Double(embedDim) >= 1, mlpRatio <= 1024 else {
       throw ConfigurationError(
-        "model.\(mlpRatio > 0 ? "layerScaleInit" : "mlpRatio")", "must not be negative")
+        "model.mlpRatio", "must give at least one hidden value and be at most 1024, not \(mlpRatio)"
+      )
+    }
+    guard layerScaleInit >= 0, layerScaleInit.isFinite else {
+      throw ConfigurationError("model.layerScaleInit", "must not be negative")
     }
     guard (0..<1).contains(dropPathRate) else {
       throw ConfigurationError("model.dropPathRate", "must be in [0, 1), not \(dropPathRate)")

@@ -47,7 +47,12 @@ struct Manifest: Equatable {
     self.entries = entries
   }
 
-  /// - Returns: nil where the text is not a manifest as `text` writes it.
+  /// The format that a manifest says it has, also where nothing else of it can be read.
+  static func version(inText text: String) -> Int? {
+    text.split(separator: "\n").compactMap { fields($0)["formatVersion"].flatMap { Int($0) } }.first
+  }
+
+  /// - Returns: nil where the text is not a manifest as `text` writes it, or the data is not in it.
   init?(text: String) {
     var version: Int?
     var step: Int?
@@ -63,7 +68,9 @@ struct Manifest: Equatable {
       version = fields["formatVersion"].flatMap { Int($0) } ?? version
       step = fields["step"].flatMap { Int($0) } ?? step
     }
-    guard version == CheckpointFormat.version, let step, !entries.isEmpty else { return nil }
+    guard version == CheckpointFormat.version, let step,
+      entries.contains(where: { $0.name == CheckpointFormat.file })
+    else { return nil }
     self.init(step: step, entries: entries)
   }
 

@@ -129,7 +129,11 @@ public final class CheckpointReader {
   private static func check(_ path: String) throws(CheckpointError) {
     let manifestPath = "\(path)/\(CheckpointFormat.manifest)"
     guard Files.exists(manifestPath) else { throw .incomplete(path: path) }
-    guard let text = try? Files.readText(manifestPath), let manifest = Manifest(text: text) else {
+    let text = (try? Files.readText(manifestPath)) ?? ""
+    if let version = Manifest.version(inText: text), version > CheckpointFormat.version {
+      throw .newerFormat(path: path, version: version)
+    }
+    guard let manifest = Manifest(text: text) else {
       throw .damaged(path: path, reason: "its manifest cannot be read")
     }
     for entry in manifest.entries {

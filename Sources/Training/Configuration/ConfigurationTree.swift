@@ -173,7 +173,15 @@ enum ConfigurationTree {
     case is Int.Type: "whole number"
     case is Double.Type, is Float.Type: "number"
     case is Bool.Type: "true or false"
-    default: "\(type)".hasPrefix("Array") ? "list" : "text"
+    default:
+      // The first by the decoder's caller, the others by Yams' names for kinds of nodes.
+      switch "\(type)" {
+      case let name where name.hasPrefix("Array"): "list"
+      case "Sequence": "list"
+      case "Mapping": "section"
+      case "Scalar": "single value"
+      default: "text"
+      }
     }
   }
 
@@ -199,7 +207,15 @@ enum ConfigurationTree {
       }
       return node.string ?? "a section"
     }
-    let isSame = texts[0] == texts[1] || Double(texts[0]).map { $0 == Double(texts[1]) } ?? false
-    return isSame ? nil : (path, texts[0], texts[1])
+    return isSame(mine, theirs) ? nil : (path, texts[0], texts[1])
+  }
+
+  /// Whether two values are equal, however their numbers are spelled.
+  private static func isSame(_ mine: Node?, _ theirs: Node?) -> Bool {
+    if let left = mine?.sequence, let right = theirs?.sequence {
+      return left.count == right.count && zip(left, right).allSatisfy { isSame($0, $1) }
+    }
+    guard let left = mine?.string, let right = theirs?.string else { return false }
+    return left == right || Double(left).map { $0 == Double(right) } ?? false
   }
 }

@@ -159,8 +159,11 @@ extension TrainingConfiguration {
       throw ConfigurationError(
         "data.\(name)", "has \(values.count) values for \(model.channels) channels")
     }
-    guard data.standardDeviation.allSatisfy({ $0 > 0 }) else {
+    guard data.standardDeviation.allSatisfy({ $0 > 0 && $0.isFinite }) else {
       throw ConfigurationError("data.standardDeviation", "must be above 0")
+    }
+    guard data.mean.allSatisfy(\.isFinite) else {
+      throw ConfigurationError("data.mean", "must be numbers, not \(data.mean)")
     }
   }
 
@@ -185,8 +188,19 @@ extension TrainingConfiguration {
     for (name, value, limit) in atLeast where !(value >= limit) {
       throw ConfigurationError(name, "must be at least \(limit), not \(value)")
     }
+    for (name, value, _) in atLeast where !value.isFinite {
+      throw ConfigurationError(name, "must be a finite number, not \(value)")
+    }
     guard schedule.epochs > 0 else {
       throw ConfigurationError("schedule.epochs", "must be above 0, not \(schedule.epochs)")
+    }
+    // So that a number of steps can be made of them.
+    for (name, epochs) in [("epochs", schedule.epochs), ("warmupEpochs", schedule.warmupEpochs)]
+    where epochs > 1e6 {
+      throw ConfigurationError("schedule.\(name)", "must be at most a million, not \(epochs)")
+    }
+    guard optimizer.epsilon > 0, optimizer.epsilon.isFinite else {
+      throw ConfigurationError("optimizer.epsilon", "must be above 0, not \(optimizer.epsilon)")
     }
     for (name, beta) in [("beta1", optimizer.beta1), ("beta2", optimizer.beta2)]
     where !(0..<1).contains(beta) {

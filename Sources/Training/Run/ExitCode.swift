@@ -1,3 +1,4 @@
+import Artifacts
 public import DataParallel
 import Files
 import Interfaces
@@ -29,7 +30,7 @@ public enum ExitCode: Int32, Sendable {
     case let error as FileError: self = error.isMissing ? .badInput : .inputOutput
     case let error as FileLockError:
       if case .alreadyHeld = error { self = .badInput } else { self = .inputOutput }
-    case is ShardError: self = .badInput
+    case is ShardError, is ArtifactError: self = .badInput
     case is CollectiveError: self = .rankLost
     default: self = .internalError
     }

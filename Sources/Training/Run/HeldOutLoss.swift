@@ -23,14 +23,14 @@ struct HeldOutLoss {
   func evaluate() throws -> LossSums {
     let agreement = Agreement(run.group)
     let sums = try agreement.run { try localSums() }
-    return try sums.mean(over: run.group, count: batchesPerRank * run.group.worldSize)
+    return try sums.mean(over: run.group, count: wanted)
   }
 
-  /// Rounded up, so that every rank has as many.
-  private var batchesPerRank: Int {
-    let wanted = run.configuration.training.logging.validationBatches
-    return (wanted + run.group.worldSize - 1) / run.group.worldSize
-  }
+  private var wanted: Int { run.configuration.training.logging.validationBatches }
+
+  /// Rounded up, so that every rank has as many; those beyond the wanted ones do not count, or
+  /// the loss would depend on the number of ranks.
+  private var batchesPerRank: Int { (wanted + run.group.worldSize - 1) / run.group.worldSize }
 
   private func localSums() throws -> LossSums {
     let micro = run.configuration.training.parallelism.microBatchSize
@@ -47,11 +47,13 @@ struct HeldOutLoss {
     }
     defer { loader.stop() }
     var sums = LossSums()
+    var number = first
     while let batch = try loader.next() {
       let output = tape.withoutGradient {
         run.method.losses(for: batch, ForwardContext(tape: tape, keys: batch.keys, step: step))
       }
-      sums.add(output)
+      sums.add(output, counts: number < wanted)
+      number += 1
     }
     return sums
   }

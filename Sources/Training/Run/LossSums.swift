@@ -11,11 +11,13 @@ struct LossSums {
   /// The weighted objective.
   var total: Double { terms.reduce(0) { $0 + $1.weight * $1.value } }
 
-  mutating func add(_ output: MethodOutput) {
+  /// - Parameter counts: False: only the names are taken.
+  mutating func add(_ output: MethodOutput, counts: Bool = true) {
     if terms.isEmpty {
       terms = output.terms.map { ($0.name, 0, $0.weight) }
       scalars = output.scalars.map { ($0.name, 0) }
     }
+    guard counts else { return }
     for (index, term) in output.terms.enumerated() { terms[index].value += term.loss.value }
     for (index, scalar) in output.scalars.enumerated() { scalars[index].value += scalar.value }
   }

@@ -18,6 +18,7 @@ public struct StepRecord: Sendable, Equatable {
 
   private static func text(_ value: Double) -> String {
     guard value.isFinite else { return "null" }
+    if value == 0, value.sign == .minus { return "-0.0" }
     return value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
   }
 
