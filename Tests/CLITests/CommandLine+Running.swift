@@ -47,7 +47,11 @@ struct Program {
   /// - Parameter ranks: nil: without mpirun.
   init(_ arguments: [String], ranks: Int? = nil, dataHome: String? = nil) throws {
     streams = try TemporaryFolder("streams")
-    var environment = ProcessInfo.processInfo.environment
+    // Tests of MPI in this process have put variables there by which another mpirun would take
+    // itself for a part of their job.
+    var environment = ProcessInfo.processInfo.environment.filter { variable in
+      !["OMPI_", "PMIX_", "ORTE_"].contains { variable.key.hasPrefix($0) }
+    }
     environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
     environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     environment["OPENBLAS_NUM_THREADS"] = "1"
