@@ -54,13 +54,6 @@ public final class CAE: PretrainingMethod {
     _ configuration: Configuration, _ context: MethodContext
   ) throws(ConfigurationError) {
     try configuration.validate(for: context.model)
-    let tokenizer = try context.openTokenizer(configuration.tokenizer)
-    guard tokenizer.grid == context.model.grid else {
-      throw ConfigurationError(
-        "method.tokenizer",
-        "\(configuration.tokenizer) gives \(tokenizer.grid) x \(tokenizer.grid) tokens, but the "
-          + "model has \(context.model.grid) x \(context.model.grid) patches")
-    }
     blockMasking =
       configuration.mask == .block
       ? try BlockMasking(
@@ -70,6 +63,13 @@ public final class CAE: PretrainingMethod {
       configuration.mask == .random
       ? try RandomMasking(
         patches: context.model.patchCount, count: configuration.numMaskedPatches) : nil
+    let tokenizer = try context.openTokenizer(configuration.tokenizer)
+    guard tokenizer.grid == context.model.grid else {
+      throw ConfigurationError(
+        "method.tokenizer",
+        "\(configuration.tokenizer) gives \(tokenizer.grid) x \(tokenizer.grid) tokens, but the "
+          + "model has \(context.model.grid) x \(context.model.grid) patches")
+    }
     self.configuration = configuration
     self.tokenizer = tokenizer
     views_ =
