@@ -27,7 +27,7 @@ enum Operation {
 }
 
 struct LinearRecord {
-  let x: Variable
+  let x: SavedInput
   let weight: Parameter
   let bias: [BiasSlice]
   /// What the activation was applied to; nil without activation.
@@ -36,7 +36,7 @@ struct LinearRecord {
 
 struct LayerNormRecord {
   /// Token sequences that are concatenated sample by sample before the norm.
-  let sources: [Variable]
+  let sources: [SavedInput]
   let rows: [LayerNormKernel.Rows]
   let offsets: Positions?
   let weight: Parameter
@@ -63,15 +63,15 @@ struct AttentionRecord {
 }
 
 struct ResidualRecord {
-  let x: Variable
-  let branch: Variable
+  let x: SavedInput
+  let branch: SavedInput
   let gamma: Parameter?
   let sampleScale: Tensor?
   let rowsPerSample: Int
 }
 
 struct AddPositionsRecord {
-  let x: Variable
+  let id: Int?
   /// A learned token before the others of each sample.
   let prefix: Parameter?
   let batch: Int
@@ -84,7 +84,8 @@ struct RepeatTokenRecord {
 }
 
 struct SliceTokensRecord {
-  let x: Variable
+  let id: Int?
+  let shape: Shape
   let start: Int
   let count: Int
 }
@@ -96,6 +97,6 @@ struct CrossEntropyRecord {
 }
 
 struct MeanSquaredErrorRecord {
-  let prediction: Variable
+  let prediction: SavedInput
   let target: Tensor
 }

@@ -108,11 +108,10 @@ extension Tape {
       }, y: z.pointer, activated: activated?.pointer, rows: rows, inputs: inputs, outputs: outputs)
     let y = activated ?? z
     guard records([x], hasParameters: true) else { return .constant(y) }
+    let operation = LinearRecord(
+      x: SavedInput(x), weight: weight, bias: bias, preActivation: activated == nil ? nil : z)
     return record(
-      y,
-      .linear(
-        LinearRecord(
-          x: x, weight: weight, bias: bias, preActivation: activated == nil ? nil : z)))
+      y, .linear(operation), saved: activated == nil ? nil : .activated(preActivation: z))
   }
 
   /// Layer norm of the sequences `sources`, `[B, T_i, C]`, concatenated along T, after adding the
@@ -142,12 +141,10 @@ extension Tape {
       start += source.shape[1]
     }
     guard records(sources, hasParameters: true) else { return .constant(y) }
-    return record(
-      y,
-      .layerNorm(
-        LayerNormRecord(
-          sources: sources, rows: rows, offsets: positions, weight: weight, bias: bias, mean: mean,
-          rstd: rstd)))
+    let operation = LayerNormRecord(
+      sources: sources.map(SavedInput.init), rows: rows, offsets: positions, weight: weight,
+      bias: bias, mean: mean, rstd: rstd)
+    return record(y, .layerNorm(operation), saved: .normalized(operation))
   }
 
   /// `softmax(q k^T / sqrt(headDim)) v` for all heads: `[B, Tq, heads * headDim]`.
@@ -183,12 +180,13 @@ extension Tape {
       sampleScale: sampleScale.map { UnsafePointer($0.pointer) }, rowsPerSample: x.shape[1],
       output: output.pointer, rows: rows, columns: columns)
     guard records([x, branch], hasParameters: gamma != nil) else { return .constant(output) }
-    return record(
-      output,
-      .residual(
-        ResidualRecord(
-          x: x, branch: branch, gamma: gamma, sampleScale: sampleScale,
-          rowsPerSample: x.shape[1])))
+    let operation = ResidualRecord(
+      x: SavedInput(x), branch: SavedInput(branch), gamma: gamma, sampleScale: sampleScale,
+      rowsPerSample: x.shape[1])
+    // Every other output of a row of residual connections is kept, or making one again would
+    // make all those before it.
+    let isCheap = operation.x.value.isKept && operation.branch.value.isKept
+    return record(output, .residual(operation), saved: isCheap ? .summed(operation) : nil)
   }
 
   /// `[prefix ; x + positions]` for each sample, x `[B, T, C]`; the learned prefix token, if any,
@@ -212,7 +210,8 @@ extension Tape {
     }
     guard records([x], hasParameters: prefix != nil) else { return .constant(output) }
     return record(
-      output, .addPositions(AddPositionsRecord(x: x, prefix: prefix, batch: batch, count: count)))
+      output,
+      .addPositions(AddPositionsRecord(id: x.id, prefix: prefix, batch: batch, count: count)))
   }
 
   /// The learned token `[C]` in every row of `[B, count, C]`.
@@ -236,7 +235,8 @@ extension Tape {
       target: output.pointer, targetRows: count, targetStart: 0, batch: batch, count: count,
       columns: columns)
     guard records([x], hasParameters: false) else { return .constant(output) }
-    return record(output, .sliceTokens(SliceTokensRecord(x: x, start: start, count: count)))
+    let operation = SliceTokensRecord(id: x.id, shape: x.shape, start: start, count: count)
+    return record(output, .sliceTokens(operation))
   }
 
   /// Mean cross-entropy of logits `[.., classes]` with one target a row, and the number of rows
@@ -263,7 +263,8 @@ extension Tape {
     let loss = MeanSquaredErrorKernel.forward(
       pool, prediction: prediction.value.pointer, target: target.value.pointer,
       count: prediction.value.count)
-    let record = MeanSquaredErrorRecord(prediction: prediction, target: target.value)
+    let record = MeanSquaredErrorRecord(
+      prediction: SavedInput(prediction), target: target.value)
     return scalar(loss, of: [prediction], .meanSquaredError(record))
   }
 

@@ -6,13 +6,16 @@ public import TensorCore
 public struct Variable {
   public let value: Tensor
   let id: Int?
+  /// What a record that needs the value again keeps of it.
+  let saved: SavedValue
 
   public var shape: Shape { value.shape }
   public var needsGradient: Bool { id != nil }
 
-  init(_ value: Tensor, id: Int?) {
+  init(_ value: Tensor, id: Int?, saved: SavedValue? = nil) {
     self.value = value
     self.id = id
+    self.saved = saved ?? .kept(value)
   }
 
   /// A value that gets no gradient.
@@ -119,11 +122,14 @@ public final class Tape {
     isRecording && (hasParameters || inputs.contains { $0.id != nil })
   }
 
-  func record(_ value: Tensor, _ operation: Operation) -> Variable {
+  /// - Parameter saved: How records make the value again; by default they keep it.
+  func record(
+    _ value: Tensor, _ operation: Operation, saved: SavedValue? = nil
+  ) -> Variable {
     let id = newIdentity()
     for parameter in operation.parameters { pendingUses[parameter.index, default: 0] += 1 }
     nodes.append(Node(operation: operation, output: id))
-    return Variable(value, id: id)
+    return Variable(value, id: id, saved: saved)
   }
 
   private func newIdentity() -> Int {

@@ -65,6 +65,22 @@ public enum LayerNormKernel {
     }
   }
 
+  /// The output of `forward` again, from the saved mean and rstd.
+  public static func restore(
+    _ pool: ThreadPool, x: UnsafePointer<Float>, rows: Rows, offsets: RowOffsets?,
+    weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, mean: UnsafePointer<Float>,
+    rstd: UnsafePointer<Float>, y: UnsafeMutablePointer<Float>, columns: Int
+  ) {
+    pool.runSlabs(of: rows.count) { slab, _ in
+      for row in slab {
+        let out = rows.outputRow(row)
+        let line = y + out * columns
+        loadRow(x + row * columns, offsets, row: out, into: line, columns: columns)
+        normalize(line, mean[out], rstd[out], weight, bias, columns: columns)
+      }
+    }
+  }
+
   /// `dX = rstd (g - mean(g) - xhat mean(g xhat))`, `g = dY weight`; adds to `dX` where
   /// `accumulate`. `dWeight += sum dY xhat`, `dBias += sum dY`, in chunks of 64 rows added in
   /// order, so the result is the same for any thread count.
