@@ -13,6 +13,7 @@ enum GradientRules {
     case .sliceTokens(let record): sliceTokens(record, gradient, &pass)
     case .crossEntropy(let record): crossEntropy(record, gradient, &pass)
     case .meanSquaredError(let record): meanSquaredError(record, gradient, &pass)
+    case .recomputed(let record): recompute(record, gradient, &pass)
     }
   }
 
@@ -198,6 +199,15 @@ enum GradientRules {
       pass.pool, prediction: prediction.pointer, target: record.target.pointer,
       scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
       count: prediction.count)
+  }
+
+  /// Runs the body again, recorded this time, at the end of the tape that is being played
+  /// backwards: its rules come next.
+  private static func recompute(
+    _ record: RecomputedRecord, _ dOutput: Tensor, _ pass: inout BackwardPass
+  ) {
+    let output = record.body(record.inputs)
+    pass.give(output.id, dOutput)
   }
 
   private static func clear(

@@ -12,6 +12,7 @@ enum Operation {
   case sliceTokens(SliceTokensRecord)
   case crossEntropy(CrossEntropyRecord)
   case meanSquaredError(MeanSquaredErrorRecord)
+  case recomputed(RecomputedRecord)
 
   /// Parameters that get a contribution from this operation.
   var parameters: [Parameter] {
@@ -21,6 +22,7 @@ enum Operation {
     case .residual(let record): record.gamma.map { [$0] } ?? []
     case .addPositions(let record): record.prefix.map { [$0] } ?? []
     case .repeatToken(let record): [record.token]
+    case .recomputed(let record): record.parameters
     case .attention, .sliceTokens, .crossEntropy, .meanSquaredError: []
     }
   }
@@ -99,4 +101,12 @@ struct CrossEntropyRecord {
 struct MeanSquaredErrorRecord {
   let prediction: SavedInput
   let target: Tensor
+}
+
+struct RecomputedRecord {
+  /// Leaves of the recomputation: the gradients go to the variables they stand for.
+  let inputs: [Variable]
+  let body: ([Variable]) -> Variable
+  /// Parameters that the body uses, so that they are not complete before it has run again.
+  let parameters: [Parameter]
 }
