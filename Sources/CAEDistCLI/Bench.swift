@@ -26,6 +26,9 @@ struct Bench: ParsableCommand {
     @Option(name: .long, help: "Steps to time, after one that is not.")
     var repeats = 5
 
+    @Flag(name: .long, help: "Keeps only the inputs of blocks, and computes them twice.")
+    var checkpointing = false
+
     @Flag(name: .long, help: "One JSON object on standard output.")
     var json = false
 
@@ -33,7 +36,8 @@ struct Bench: ParsableCommand {
       runAlone {
         let report = try StepBenchmark(
           StepBenchmark.Options(
-            model: model, batch: batch, threads: threads, imageSize: imageSize, repeats: repeats)
+            model: model, batch: batch, threads: threads, imageSize: imageSize, repeats: repeats,
+            keepsBlockInputsOnly: checkpointing)
         ).run()
         if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success

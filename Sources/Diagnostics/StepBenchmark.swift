@@ -13,13 +13,18 @@ public struct StepBenchmark {
     public var threads: Int
     public var imageSize: Int
     public var repeats: Int
+    public var keepsBlockInputsOnly: Bool
 
-    public init(model: String, batch: Int, threads: Int, imageSize: Int, repeats: Int) {
+    public init(
+      model: String, batch: Int, threads: Int, imageSize: Int, repeats: Int,
+      keepsBlockInputsOnly: Bool
+    ) {
       self.model = model
       self.batch = batch
       self.threads = threads
       self.imageSize = imageSize
       self.repeats = repeats
+      self.keepsBlockInputsOnly = keepsBlockInputsOnly
     }
   }
 
@@ -33,6 +38,9 @@ public struct StepBenchmark {
     public let efficiency: Double
     public let peakResidentBytes: Int
     public let peakActivationBytes: Int
+    /// Milliseconds of a step by kind, averaged over the threads; the sum is the step. `waiting`
+    /// is the threads' time without work, `other` the calling thread's outside of kernels.
+    public let breakdown: [String: Double]
 
     public var lines: [String] {
       [
@@ -46,6 +54,11 @@ public struct StepBenchmark {
           format: "peak memory %.2f GB, of it activations %.2f GB", Double(peakResidentBytes) / 1e9,
           Double(peakActivationBytes) / 1e9),
       ]
+        + breakdown.sorted { $0.value > $1.value }.map { kind, milliseconds in
+          String(
+            format: "%10.1f ms %5.1f %%  %@", milliseconds,
+            100 * milliseconds / breakdown.values.reduce(0, +), kind)
+        }
     }
   }
 
@@ -54,6 +67,7 @@ public struct StepBenchmark {
   private let model: VisionTransformerConfiguration
   private let method: CAE.Configuration
   private let pool: ThreadPool
+  private let clock: KernelClock
 
   public init(_ options: Options) throws(ConfigurationError) {
     let models: [String: VisionTransformerConfiguration] = [
@@ -76,13 +90,14 @@ public struct StepBenchmark {
     self.options = options
     self.model = model
     self.method = method
-    pool = ThreadPool(threadCount: options.threads)
+    clock = KernelClock(threadCount: options.threads)
+    pool = ThreadPool(threadCount: options.threads, clock: clock)
   }
 
   public func run() -> Report {
     let cost = StepCost(model, method, vocabularySize: StepBenchmark.vocabularySize)
     let before = productRate(cost)
-    let times = stepTimes()
+    let (times, breakdown) = measureSteps()
     let rate = (before + productRate(cost)) / 2
     let perSecond = times.map { Double(options.batch) / $0 }.sorted()
     let median = perSecond[perSecond.count / 2]
@@ -93,11 +108,11 @@ public struct StepBenchmark {
       imagesPerSecond: median, bestImagesPerSecond: perSecond[perSecond.count - 1],
       gflopPerImage: gflop, gflops: median * gflop, sgemmGflops: rate,
       efficiency: median * gflop / rate, peakResidentBytes: usage.ru_maxrss * 1024,
-      peakActivationBytes: MemoryPool.shared.peakUsedBytes)
+      peakActivationBytes: MemoryPool.shared.peakUsedBytes, breakdown: breakdown)
   }
 
-  /// Seconds of each counted step; one step warms the pool up.
-  private func stepTimes() -> [Double] {
+  /// Seconds of each counted step, and where the threads spent them; one step warms the pool up.
+  private func measureSteps() -> (times: [Double], breakdown: [String: Double]) {
     let tree = ParameterTree()
     let network = CAENetwork(
       model, method, vocabularySize: StepBenchmark.vocabularySize, in: tree)
@@ -107,22 +122,55 @@ public struct StepBenchmark {
     parameters.initialize(tree, seed: 0)
     let optimizer = AdamW(AdamWConfiguration(), for: tree, allocator: heap)
     let tape = Tape(parameters: parameters, pool: pool)
-    let sink = FlatGradientSink(gradients)
+    tape.keepsBlockInputsOnly = options.keepsBlockInputsOnly
+    let sink = FlatGradientSink(gradients, for: tree)
     let (images, mask, targets) = inputs()
     let context = ForwardContext(
       tape: tape, keys: [], step: StepInfo(step: 0, totalSteps: 1, seed: 0, isTraining: false))
     MemoryPool.shared.resetPeak()
-    return (0...options.repeats).map { step in
+    var times: [Double] = []
+    var before = reading()
+    for step in 0...options.repeats {
+      if step == 1 { before = reading() }
       let started = ProcessInfo.processInfo.systemUptime
-      gradients.clear()
+      sink.beginStep()
       let result = network.forward(images: images, mask: mask, targets: targets, context)
       tape.backward(
         from: [(result.reconstruction.variable, 1), (result.alignment.variable, 2)], into: sink)
+      sink.endStep()
       _ = optimizer.update(
         parameters, gradients: gradients, gradientCount: 1, learningRate: 1e-4, step: step + 1,
         pool: pool)
-      return ProcessInfo.processInfo.systemUptime - started
-    }.dropFirst().map { $0 }
+      if step > 0 { times.append(ProcessInfo.processInfo.systemUptime - started) }
+    }
+    return (times, breakdown(from: before, to: reading(), times: times))
+  }
+
+  private struct Reading {
+    let kinds: [KernelKind: Double]
+    let ofCaller: Double
+  }
+
+  private func reading() -> Reading {
+    let kinds = KernelKind.allCases.map { ($0, clock.seconds($0)) }
+    return Reading(
+      kinds: Dictionary(uniqueKeysWithValues: kinds), ofCaller: clock.secondsInKernelsOfCaller)
+  }
+
+  private func breakdown(
+    from before: Reading, to after: Reading, times: [Double]
+  ) -> [String: Double] {
+    let steps = Double(times.count)
+    let total = times.reduce(0, +)
+    let perStep = 1e3 / (Double(options.threads) * steps)
+    var breakdown: [String: Double] = [:]
+    for kind in KernelKind.allCases {
+      breakdown[kind.rawValue] = ((after.kinds[kind] ?? 0) - (before.kinds[kind] ?? 0)) * perStep
+    }
+    let other = (total - (after.ofCaller - before.ofCaller)) * perStep
+    breakdown["other"] = other
+    breakdown["waiting"] = total * 1e3 / steps - breakdown.values.reduce(0, +)
+    return breakdown
   }
 
   private func inputs() -> (Tensor, PatchMask, TokenIndices) {
@@ -176,6 +224,8 @@ public struct StepBenchmark {
       seconds += Double(count) * each.reduce(0, +)
       flops += Double(count) * 3 * 2 * Double(rows * layer.inputs) * Double(layer.outputs)
     }
+    // The step's own memory is reported: that of the products must not count.
+    MemoryPool.shared.trim()
     return flops / seconds / 1e9
   }
 }

@@ -107,11 +107,13 @@ public final class Verification {
     let result = network.forward(
       images: reference.images, mask: reference.mask, targets: reference.targets, context)
     try inspect(result)
-    gradients.clear()
+    let sink = FlatGradientSink(gradients, for: tree)
+    sink.beginStep()
     let weight = reference.configuration.alignmentWeight
     tape.backward(
       from: [(result.reconstruction.variable, 1), (result.alignment.variable, Float(weight))],
-      into: FlatGradientSink(gradients))
+      into: sink)
+    sink.endStep()
     return result.reconstruction.value + weight * result.alignment.value
   }
 

@@ -83,18 +83,20 @@ public struct LatentContextualRegressor {
       _ queries: Variable, _ visible: Variable, _ maskedPositions: Positions,
       _ keyPositions: Positions, _ context: ForwardContext, branch: Int
     ) -> Variable {
-      let tape = context.tape
-      let attended = attention(
-        queries: normQ(queries, positions: maskedPositions, tape),
-        keys: normK([visible, queries], positions: keyPositions, tape),
-        values: normV([visible, queries], tape), tape)
-      let u = norm2(
-        tape.residual(
-          queries, attended, gamma: gamma1,
-          sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch)), tape)
-      return tape.residual(
-        u, mlp(u, tape), gamma: gamma2,
-        sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch + 1))
+      context.tape.checkpointed([queries, visible]) { inputs in
+        let (queries, visible, tape) = (inputs[0], inputs[1], context.tape)
+        let attended = attention(
+          queries: normQ(queries, positions: maskedPositions, tape),
+          keys: normK([visible, queries], positions: keyPositions, tape),
+          values: normV([visible, queries], tape), tape)
+        let u = norm2(
+          tape.residual(
+            queries, attended, gamma: gamma1,
+            sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch)), tape)
+        return tape.residual(
+          u, mlp(u, tape), gamma: gamma2,
+          sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch + 1))
+      }
     }
   }
 }

@@ -103,6 +103,18 @@ public final class MemoryPool: Sendable {
   /// Bytes ever taken from the system.
   public var allocatedBytes: Int { state.withLock { $0.allocatedBytes } }
 
+  /// Gives unused blocks back to the system.
+  public func trim() {
+    let unused = state.withLock { state -> [Block] in
+      defer { state.free = [:] }
+      for (count, blocks) in state.free {
+        state.allocatedBytes -= count * MemoryLayout<Float>.stride * blocks.count
+      }
+      return state.free.values.flatMap { $0 }
+    }
+    for block in unused { free(block.pointer) }
+  }
+
   public func resetPeak() { state.withLock { $0.peakUsedBytes = $0.usedBytes } }
 
   /// Sizes are rounded to 1/8 of their power of two, so that blocks of nearly equal tensors

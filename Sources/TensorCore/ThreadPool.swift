@@ -8,14 +8,17 @@ import Synchronization
 public final class ThreadPool: Sendable {
   /// Number of threads, the caller included.
   public let threadCount: Int
+  /// Books the threads' time by kind, for benchmarks.
+  public let clock: KernelClock?
 
   private let work = SharedWork()
   private let threads: [pthread_t]
 
   /// - Precondition: `threadCount` is at least 1.
-  public init(threadCount: Int) {
+  public init(threadCount: Int, clock: KernelClock? = nil) {
     precondition(threadCount >= 1, "a pool has at least one thread")
     self.threadCount = threadCount
+    self.clock = clock
     BLAS.useOneThread()
     let work = self.work
     threads = (1..<max(threadCount, 1)).map { work.startThread(worker: $0) }
@@ -30,7 +33,35 @@ public final class ThreadPool: Sendable {
   ///
   /// Which worker runs a task is not defined: results may depend on the task only. `worker` is
   /// for scratch memory. Not reentrant.
-  public func run(_ count: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
+  public func run(
+    _ count: Int, as kind: KernelKind, _ body: (_ task: Int, _ worker: Int) -> Void
+  ) {
+    guard let clock else {
+      distribute(count, body)
+      return
+    }
+    distribute(count) { task, worker in
+      clock.start(worker)
+      body(task, worker)
+      clock.lap(worker, kind)
+    }
+  }
+
+  /// Splits `0..<count` into one contiguous slab a thread, at multiples of `granule`.
+  public func runSlabs(
+    of count: Int, granule: Int = 1, as kind: KernelKind,
+    _ body: (_ slab: Range<Int>, _ worker: Int) -> Void
+  ) {
+    let units = (count + granule - 1) / granule
+    let slabs = min(threadCount, units)
+    run(slabs, as: kind) { slab, worker in
+      let start = units * slab / slabs * granule
+      let end = min(count, units * (slab + 1) / slabs * granule)
+      if start < end { body(start..<end, worker) }
+    }
+  }
+
+  private func distribute(_ count: Int, _ body: (_ task: Int, _ worker: Int) -> Void) {
     guard count > 1, threadCount > 1 else {
       for task in 0..<count { body(task, 0) }
       return
@@ -41,35 +72,28 @@ public final class ThreadPool: Sendable {
       }
     }
   }
-
-  /// Splits `0..<count` into one contiguous slab a thread, at multiples of `granule`.
-  public func runSlabs(
-    of count: Int, granule: Int = 1, _ body: (_ slab: Range<Int>, _ worker: Int) -> Void
-  ) {
-    let units = (count + granule - 1) / granule
-    let slabs = min(threadCount, units)
-    run(slabs) { slab, worker in
-      let start = units * slab / slabs * granule
-      let end = min(count, units * (slab + 1) / slabs * granule)
-      if start < end { body(start..<end, worker) }
-    }
-  }
 }
 
 /// What the threads of a pool share. Apart from the pool, so that a thread that comes up late
 /// finds it alive, while none of them keeps the pool from being dropped.
 private final class SharedWork: @unchecked Sendable {
-  // Sendable: mutable state is guarded by `mutex` but for `next`, which is atomic.
+  // Sendable: `body` and `taskCount` are written before `generation` is raised and read after it
+  // was seen to rise; everything else is atomic or guarded by `mutex`.
+
+  /// A wake-up through the kernel costs as much as a small kernel runs, so a thread that waits
+  /// first yields this often (some 50 us), which leaves its core to whoever else wants it.
+  private static let yields = 100
+
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private var generation = 0
-  private var running = 0
-  private var stopping = false
+  private let generation = Atomic<Int>(0)
+  private let running = Atomic<Int>(0)
+  private let stopping = Atomic<Bool>(false)
+  private let next = Atomic<Int>(0)
   private var taskCount = 0
   /// The caller's closure, on its stack until every worker has reported back.
   private var body: UnsafePointer<(Int, Int) -> Void>?
-  private let next = Atomic<Int>(0)
 
   init() {
     pthread_mutex_init(mutex, nil)
@@ -88,7 +112,7 @@ private final class SharedWork: @unchecked Sendable {
 
   func stop() {
     pthread_mutex_lock(mutex)
-    stopping = true
+    stopping.store(true, ordering: .releasing)
     pthread_cond_broadcast(wake)
     pthread_mutex_unlock(mutex)
   }
@@ -96,20 +120,24 @@ private final class SharedWork: @unchecked Sendable {
   /// Hands the closure to the workers by its address, so that none of them still holds a
   /// reference when this returns.
   func share(_ body: UnsafePointer<(Int, Int) -> Void>, count: Int, workers: Int) {
-    pthread_mutex_lock(mutex)
     self.body = body
     taskCount = count
     next.store(0, ordering: .relaxed)
-    running = workers
-    generation += 1
+    running.store(workers, ordering: .relaxed)
+    // Under the mutex, or a worker between its check and its wait would miss the call.
+    pthread_mutex_lock(mutex)
+    generation.wrappingAdd(1, ordering: .releasing)
     pthread_cond_broadcast(wake)
     pthread_mutex_unlock(mutex)
 
     drain(body, count: count, worker: 0)
 
+    for _ in 0..<SharedWork.yields {
+      if running.load(ordering: .acquiring) == 0 { return }
+      sched_yield()
+    }
     pthread_mutex_lock(mutex)
-    while running > 0 { pthread_cond_wait(done, mutex) }
-    self.body = nil
+    while running.load(ordering: .acquiring) > 0 { pthread_cond_wait(done, mutex) }
     pthread_mutex_unlock(mutex)
   }
 
@@ -138,25 +166,31 @@ private final class SharedWork: @unchecked Sendable {
 
   private func loop(worker: Int) {
     var seen = 0
-    while true {
+    while waitForWork(after: seen) {
+      seen += 1
+      if let body { drain(body, count: taskCount, worker: worker) }
+      let last = running.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
+      guard last else { continue }
       pthread_mutex_lock(mutex)
-      while generation == seen && !stopping { pthread_cond_wait(wake, mutex) }
-      if stopping {
-        pthread_mutex_unlock(mutex)
-        return
-      }
-      seen = generation
-      let work = body
-      let count = taskCount
-      pthread_mutex_unlock(mutex)
-
-      if let work { drain(work, count: count, worker: worker) }
-
-      pthread_mutex_lock(mutex)
-      running -= 1
-      if running == 0 { pthread_cond_signal(done) }
+      pthread_cond_signal(done)
       pthread_mutex_unlock(mutex)
     }
+  }
+
+  /// - Returns: False when the pool is dropped.
+  private func waitForWork(after seen: Int) -> Bool {
+    for _ in 0..<SharedWork.yields {
+      if generation.load(ordering: .acquiring) != seen { return true }
+      if stopping.load(ordering: .acquiring) { return false }
+      sched_yield()
+    }
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    while generation.load(ordering: .acquiring) == seen {
+      if stopping.load(ordering: .acquiring) { return false }
+      pthread_cond_wait(wake, mutex)
+    }
+    return true
   }
 }
 

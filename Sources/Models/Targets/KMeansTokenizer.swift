@@ -58,7 +58,7 @@ public struct KMeansTokenizer: DiscreteTokenizer {
         pool, images: images.pointer, channels: channels, imageSize: size, patchSize: patchSize,
         positions: base, batch: batch, count: count, output: patches.pointer)
     }
-    pool.runSlabs(of: batch * count) { slab, _ in
+    pool.runSlabs(of: batch * count, as: .dataMovement) { slab, _ in
       for row in slab { standardize(patches.pointer + row * values, count: values) }
     }
     return patches
@@ -71,7 +71,7 @@ public struct KMeansTokenizer: DiscreteTokenizer {
     let products = Tensor(uninitialized: [pool.threadCount, KMeansTokenizer.slab, codes])
     // A code is stored as a float: exact far beyond any vocabulary.
     let nearest = Tensor(uninitialized: [max(rows, 1)])
-    pool.run(slabs) { slab, worker in
+    pool.run(slabs, as: .products) { slab, worker in
       let start = slab * KMeansTokenizer.slab
       let count = min(KMeansTokenizer.slab, rows - start)
       let block = products.pointer + worker * KMeansTokenizer.slab * codes

@@ -13,6 +13,7 @@ enum GradientRules {
     case .sliceTokens(let record): sliceTokens(record, gradient, &pass)
     case .crossEntropy(let record): crossEntropy(record, gradient, &pass)
     case .meanSquaredError(let record): meanSquaredError(record, gradient, &pass)
+    case .recomputed(let record): recompute(record, gradient, &pass)
     }
   }
 
@@ -21,13 +22,14 @@ enum GradientRules {
     let outputs = record.weight.shape[0]
     let inputs = record.weight.count / outputs
     let rows = dY.count / outputs
-    let pool = pass.pool
+    let (tape, pool) = (pass.tape, pass.pool)
     if let z = record.preActivation {
       GELUKernel.backward(pool, x: z.pointer, dY: dY.pointer, count: dY.count)
     }
     pass.sink.accumulate(record.weight) { dWeight, beta in
+      let x = record.x.value.restore(on: tape)
       LinearKernel.backwardWeight(
-        pool, dY: dY.pointer, x: record.x.value.pointer, dWeight: dWeight, beta: beta, rows: rows,
+        pool, dY: dY.pointer, x: x.pointer, dWeight: dWeight, beta: beta, rows: rows,
         inputs: inputs, outputs: outputs)
     }
     for slice in record.bias {
@@ -56,8 +58,9 @@ enum GradientRules {
         clear(dWeight, unless: weightBeta, count: columns)
         clear(dBias, unless: biasBeta, count: columns)
         for (index, source) in record.sources.enumerated() {
+          let x = source.value.restore(on: tape)
           LayerNormKernel.backward(
-            tape.pool, x: source.value.pointer, rows: record.rows[index],
+            tape.pool, x: x.pointer, rows: record.rows[index],
             offsets: record.offsets?.rowOffsets,
             weight: tape.parameters.pointer(record.weight), mean: record.mean.pointer,
             rstd: record.rstd.pointer, dY: dY.pointer,
@@ -104,9 +107,10 @@ enum GradientRules {
     let dBranch = Tensor(uninitialized: record.branch.shape)
     let gamma = record.gamma.map { UnsafePointer(pass.tape.parameters.pointer($0)) }
     let pool = pass.pool
+    let branch = record.branch.value.restore(on: pass.tape)
     let run = { (dGamma: UnsafeMutablePointer<Float>?, beta: Float) in
       ResidualKernel.backward(
-        pool, dOutput: dOutput.pointer, branch: record.branch.value.pointer, gamma: gamma,
+        pool, dOutput: dOutput.pointer, branch: branch.pointer, gamma: gamma,
         sampleScale: record.sampleScale.map { UnsafePointer($0.pointer) },
         rowsPerSample: record.rowsPerSample, dBranch: dBranch.pointer, dGamma: dGamma, beta: beta,
         rows: dOutput.count / columns, columns: columns)
@@ -126,7 +130,7 @@ enum GradientRules {
   ) {
     let columns = dOutput.columns
     guard let prefix = record.prefix else {
-      pass.give(record.x.id, dOutput)
+      pass.give(record.id, dOutput)
       return
     }
     let tokens = record.count + 1
@@ -137,12 +141,13 @@ enum GradientRules {
           dOutput.pointer + sample * tokens * columns, to: dPrefix, count: columns)
       }
     }
-    let dX = Tensor(uninitialized: record.x.shape)
+    let dX = Tensor(
+      uninitialized: [record.batch, record.count, columns])
     TokenKernel.copyRows(
       pass.pool, source: dOutput.pointer, sourceRows: tokens, sourceStart: 1, target: dX.pointer,
       targetRows: record.count, targetStart: 0, batch: record.batch, count: record.count,
       columns: columns)
-    pass.give(record.x.id, dX)
+    pass.give(record.id, dX)
   }
 
   /// The token's gradient is the sum over all its copies.
@@ -161,13 +166,13 @@ enum GradientRules {
   private static func sliceTokens(
     _ record: SliceTokensRecord, _ dOutput: Tensor, _ pass: inout BackwardPass
   ) {
-    let shape = record.x.shape
+    let shape = record.shape
     let dX = Tensor(repeating: 0, shape: shape)
     TokenKernel.copyRows(
       pass.pool, source: dOutput.pointer, sourceRows: record.count, sourceStart: 0,
       target: dX.pointer, targetRows: shape[1], targetStart: record.start, batch: shape[0],
       count: record.count, columns: shape[2])
-    pass.give(record.x.id, dX)
+    pass.give(record.id, dX)
   }
 
   /// `(softmax - onehot) / rows`, written over the logits: they are not needed any more.
@@ -188,12 +193,21 @@ enum GradientRules {
   private static func meanSquaredError(
     _ record: MeanSquaredErrorRecord, _ dLoss: Tensor, _ pass: inout BackwardPass
   ) {
-    let prediction = record.prediction.value
+    let prediction = record.prediction.value.restore(on: pass.tape)
     guard let place = pass.destination(record.prediction.id, prediction.shape) else { return }
     MeanSquaredErrorKernel.backward(
       pass.pool, prediction: prediction.pointer, target: record.target.pointer,
       scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
       count: prediction.count)
+  }
+
+  /// Runs the body again, recorded this time, at the end of the tape that is being played
+  /// backwards: its rules come next.
+  private static func recompute(
+    _ record: RecomputedRecord, _ dOutput: Tensor, _ pass: inout BackwardPass
+  ) {
+    let output = record.body(record.inputs)
+    pass.give(output.id, dOutput)
   }
 
   private static func clear(

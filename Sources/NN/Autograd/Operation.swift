@@ -12,6 +12,7 @@ enum Operation {
   case sliceTokens(SliceTokensRecord)
   case crossEntropy(CrossEntropyRecord)
   case meanSquaredError(MeanSquaredErrorRecord)
+  case recomputed(RecomputedRecord)
 
   /// Parameters that get a contribution from this operation.
   var parameters: [Parameter] {
@@ -21,13 +22,14 @@ enum Operation {
     case .residual(let record): record.gamma.map { [$0] } ?? []
     case .addPositions(let record): record.prefix.map { [$0] } ?? []
     case .repeatToken(let record): [record.token]
+    case .recomputed(let record): record.parameters
     case .attention, .sliceTokens, .crossEntropy, .meanSquaredError: []
     }
   }
 }
 
 struct LinearRecord {
-  let x: Variable
+  let x: SavedInput
   let weight: Parameter
   let bias: [BiasSlice]
   /// What the activation was applied to; nil without activation.
@@ -36,7 +38,7 @@ struct LinearRecord {
 
 struct LayerNormRecord {
   /// Token sequences that are concatenated sample by sample before the norm.
-  let sources: [Variable]
+  let sources: [SavedInput]
   let rows: [LayerNormKernel.Rows]
   let offsets: Positions?
   let weight: Parameter
@@ -63,15 +65,15 @@ struct AttentionRecord {
 }
 
 struct ResidualRecord {
-  let x: Variable
-  let branch: Variable
+  let x: SavedInput
+  let branch: SavedInput
   let gamma: Parameter?
   let sampleScale: Tensor?
   let rowsPerSample: Int
 }
 
 struct AddPositionsRecord {
-  let x: Variable
+  let id: Int?
   /// A learned token before the others of each sample.
   let prefix: Parameter?
   let batch: Int
@@ -84,7 +86,8 @@ struct RepeatTokenRecord {
 }
 
 struct SliceTokensRecord {
-  let x: Variable
+  let id: Int?
+  let shape: Shape
   let start: Int
   let count: Int
 }
@@ -96,6 +99,14 @@ struct CrossEntropyRecord {
 }
 
 struct MeanSquaredErrorRecord {
-  let prediction: Variable
+  let prediction: SavedInput
   let target: Tensor
+}
+
+struct RecomputedRecord {
+  /// Leaves of the recomputation: the gradients go to the variables they stand for.
+  let inputs: [Variable]
+  let body: ([Variable]) -> Variable
+  /// Parameters that the body uses, so that they are not complete before it has run again.
+  let parameters: [Parameter]
 }

@@ -107,12 +107,11 @@ extension Tape {
           start: $0.start, values: parameters.pointer($0.parameter), count: $0.parameter.count)
       }, y: z.pointer, activated: activated?.pointer, rows: rows, inputs: inputs, outputs: outputs)
     let y = activated ?? z
-    guard records([x], hasParameters: true) else { return .constant(y) }
+    guard records([x], [weight] + bias.map(\.parameter)) else { return .constant(y) }
+    let operation = LinearRecord(
+      x: SavedInput(x), weight: weight, bias: bias, preActivation: activated == nil ? nil : z)
     return record(
-      y,
-      .linear(
-        LinearRecord(
-          x: x, weight: weight, bias: bias, preActivation: activated == nil ? nil : z)))
+      y, .linear(operation), saved: activated == nil ? nil : .activated(preActivation: z))
   }
 
   /// Layer norm of the sequences `sources`, `[B, T_i, C]`, concatenated along T, after adding the
@@ -141,13 +140,11 @@ extension Tape {
       rows.append(part)
       start += source.shape[1]
     }
-    guard records(sources, hasParameters: true) else { return .constant(y) }
-    return record(
-      y,
-      .layerNorm(
-        LayerNormRecord(
-          sources: sources, rows: rows, offsets: positions, weight: weight, bias: bias, mean: mean,
-          rstd: rstd)))
+    guard records(sources, [weight, bias]) else { return .constant(y) }
+    let operation = LayerNormRecord(
+      sources: sources.map(SavedInput.init), rows: rows, offsets: positions, weight: weight,
+      bias: bias, mean: mean, rstd: rstd)
+    return record(y, .layerNorm(operation), saved: .normalized(operation))
   }
 
   /// `softmax(q k^T / sqrt(headDim)) v` for all heads: `[B, Tq, heads * headDim]`.
@@ -164,7 +161,7 @@ extension Tape {
       output: AttentionOperand(pointer: output.pointer, rowStride: output.columns),
       logSumExp: logSumExp.pointer)
     let inputs = [q.variable, k.variable, v.variable]
-    guard records(inputs, hasParameters: false) else { return .constant(output) }
+    guard records(inputs) else { return .constant(output) }
     return record(
       output,
       .attention(
@@ -182,13 +179,14 @@ extension Tape {
       gamma: gamma.map { UnsafePointer(parameters.pointer($0)) },
       sampleScale: sampleScale.map { UnsafePointer($0.pointer) }, rowsPerSample: x.shape[1],
       output: output.pointer, rows: rows, columns: columns)
-    guard records([x, branch], hasParameters: gamma != nil) else { return .constant(output) }
-    return record(
-      output,
-      .residual(
-        ResidualRecord(
-          x: x, branch: branch, gamma: gamma, sampleScale: sampleScale,
-          rowsPerSample: x.shape[1])))
+    guard records([x, branch], gamma.map { [$0] } ?? []) else { return .constant(output) }
+    let operation = ResidualRecord(
+      x: SavedInput(x), branch: SavedInput(branch), gamma: gamma, sampleScale: sampleScale,
+      rowsPerSample: x.shape[1])
+    // Every other output of a row of residual connections is kept, or making one again would
+    // make all those before it.
+    let isCheap = operation.x.value.isKept && operation.branch.value.isKept
+    return record(output, .residual(operation), saved: isCheap ? .summed(operation) : nil)
   }
 
   /// `[prefix ; x + positions]` for each sample, x `[B, T, C]`; the learned prefix token, if any,
@@ -210,9 +208,10 @@ extension Tape {
           from: parameters.pointer(prefix), count: columns)
       }
     }
-    guard records([x], hasParameters: prefix != nil) else { return .constant(output) }
+    guard records([x], prefix.map { [$0] } ?? []) else { return .constant(output) }
     return record(
-      output, .addPositions(AddPositionsRecord(x: x, prefix: prefix, batch: batch, count: count)))
+      output,
+      .addPositions(AddPositionsRecord(id: x.id, prefix: prefix, batch: batch, count: count)))
   }
 
   /// The learned token `[C]` in every row of `[B, count, C]`.
@@ -222,7 +221,7 @@ extension Tape {
     for row in 0..<batch * count {
       (output.pointer + row * columns).update(from: parameters.pointer(token), count: columns)
     }
-    guard records([], hasParameters: true) else { return .constant(output) }
+    guard records([], [token]) else { return .constant(output) }
     return record(output, .repeatToken(RepeatTokenRecord(token: token, rows: batch * count)))
   }
 
@@ -235,8 +234,9 @@ extension Tape {
       pool, source: x.value.pointer, sourceRows: tokens, sourceStart: start,
       target: output.pointer, targetRows: count, targetStart: 0, batch: batch, count: count,
       columns: columns)
-    guard records([x], hasParameters: false) else { return .constant(output) }
-    return record(output, .sliceTokens(SliceTokensRecord(x: x, start: start, count: count)))
+    guard records([x]) else { return .constant(output) }
+    let operation = SliceTokensRecord(id: x.id, shape: x.shape, start: start, count: count)
+    return record(output, .sliceTokens(operation))
   }
 
   /// Mean cross-entropy of logits `[.., classes]` with one target a row, and the number of rows
@@ -263,7 +263,8 @@ extension Tape {
     let loss = MeanSquaredErrorKernel.forward(
       pool, prediction: prediction.value.pointer, target: target.value.pointer,
       count: prediction.value.count)
-    let record = MeanSquaredErrorRecord(prediction: prediction, target: target.value)
+    let record = MeanSquaredErrorRecord(
+      prediction: SavedInput(prediction), target: target.value)
     return scalar(loss, of: [prediction], .meanSquaredError(record))
   }
 
@@ -271,7 +272,7 @@ extension Tape {
     _ value: Double, of inputs: [Variable], _ operation: Operation
   ) -> ScalarVariable {
     let tensor = Tensor(repeating: Float(value), shape: [1])
-    guard records(inputs, hasParameters: false) else {
+    guard records(inputs) else {
       return ScalarVariable(value: value, variable: .constant(tensor))
     }
     return ScalarVariable(value: value, variable: record(tensor, operation))

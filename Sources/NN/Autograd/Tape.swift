@@ -6,13 +6,16 @@ public import TensorCore
 public struct Variable {
   public let value: Tensor
   let id: Int?
+  /// What a record that needs the value again keeps of it.
+  let saved: SavedValue
 
   public var shape: Shape { value.shape }
   public var needsGradient: Bool { id != nil }
 
-  init(_ value: Tensor, id: Int?) {
+  init(_ value: Tensor, id: Int?, saved: SavedValue? = nil) {
     self.value = value
     self.id = id
+    self.saved = saved ?? .kept(value)
   }
 
   /// A value that gets no gradient.
@@ -39,16 +42,37 @@ public protocol GradientSink: AnyObject {
   func didComplete(_ parameter: Parameter)
 }
 
-/// Adds every contribution straight into one flat buffer, cleared by its owner once a step.
+/// Adds every contribution straight into one flat buffer.
+///
+/// The first contribution of a step overwrites, so the buffer is never cleared as a whole.
 public final class FlatGradientSink: GradientSink {
   public let buffer: FlatBuffer
+  private let tree: ParameterTree
+  private var isWritten: [Bool]
 
-  public init(_ buffer: FlatBuffer) { self.buffer = buffer }
+  public init(_ buffer: FlatBuffer, for tree: ParameterTree) {
+    self.buffer = buffer
+    self.tree = tree
+    isWritten = Array(repeating: false, count: tree.entries.count)
+  }
+
+  /// Begins a new sum.
+  public func beginStep() {
+    for index in isWritten.indices { isWritten[index] = false }
+  }
+
+  /// Ends a sum: gradients that nothing has contributed to become zero.
+  public func endStep() {
+    for entry in tree.entries where !isWritten[entry.parameter.index] {
+      buffer.pointer(entry.parameter).update(repeating: 0, count: entry.parameter.count)
+    }
+  }
 
   public func accumulate(
     _ parameter: Parameter, _ body: (UnsafeMutablePointer<Float>, Float) -> Void
   ) {
-    body(buffer.pointer(parameter), 1)
+    body(buffer.pointer(parameter), isWritten[parameter.index] ? 1 : 0)
+    isWritten[parameter.index] = true
   }
 
   public func didComplete(_ parameter: Parameter) {}
@@ -66,6 +90,10 @@ public final class Tape {
   private var isRecording = true
   /// Recorded uses of each parameter that backward has not seen yet.
   private var pendingUses: [Int: Int] = [:]
+  /// Whether `checkpointed` keeps only the inputs of its body: memory for time.
+  public var keepsBlockInputsOnly = false
+  /// Parameters used by the body of `checkpointed` that is running.
+  private var observedParameters: [Parameter]?
 
   public init(parameters: FlatBuffer, pool: ThreadPool) {
     self.parameters = parameters
@@ -80,6 +108,26 @@ public final class Tape {
     return try body()
   }
 
+  /// A part of the model whose activations may be dropped and made again in backward, where
+  /// `keepsBlockInputsOnly` says so.
+  ///
+  /// `body` must depend on its arguments, parameters and constants only. Numbers are the same bits
+  /// either way: backward runs the same operations, stochastic depth being drawn from keys.
+  ///
+  /// - SeeAlso: Chen et al., arXiv:1604.06174.
+  public func checkpointed(
+    _ inputs: [Variable], _ body: @escaping ([Variable]) -> Variable
+  ) -> Variable {
+    guard keepsBlockInputsOnly, isRecording, observedParameters == nil else { return body(inputs) }
+    observedParameters = []
+    let output = withoutGradient { body(inputs) }
+    let parameters = observedParameters ?? []
+    observedParameters = nil
+    return record(
+      output.value,
+      .recomputed(RecomputedRecord(inputs: inputs, body: body, parameters: parameters)))
+  }
+
   /// A leaf that gets a gradient, for checks of the rules.
   public func input(_ value: Tensor) -> Variable { Variable(value, id: newIdentity()) }
 
@@ -91,7 +139,11 @@ public final class Tape {
   public func backward(
     from seeds: [(Variable, Float)], into sink: any GradientSink, of inputs: [Variable] = []
   ) -> [Tensor?] {
-    var pass = BackwardPass(tape: self, sink: sink, variableCount: variableCount)
+    let keepsInputsOnly = keepsBlockInputsOnly
+    // What is recorded during backward is played next: nothing is gained by dropping it again.
+    keepsBlockInputsOnly = false
+    defer { keepsBlockInputsOnly = keepsInputsOnly }
+    var pass = BackwardPass(tape: self, sink: sink)
     for (variable, seed) in seeds {
       guard let id = variable.id else { continue }
       pass.give(id, Tensor(repeating: seed, shape: [1]))
@@ -115,15 +167,19 @@ public final class Tape {
   }
 
   /// Whether an operation with these inputs and parameters has to be recorded.
-  func records(_ inputs: [Variable], hasParameters: Bool) -> Bool {
-    isRecording && (hasParameters || inputs.contains { $0.id != nil })
+  func records(_ inputs: [Variable], _ parameters: [Parameter] = []) -> Bool {
+    observedParameters?.append(contentsOf: parameters)
+    return isRecording && (!parameters.isEmpty || inputs.contains { $0.id != nil })
   }
 
-  func record(_ value: Tensor, _ operation: Operation) -> Variable {
+  /// - Parameter saved: How records make the value again; by default they keep it.
+  func record(
+    _ value: Tensor, _ operation: Operation, saved: SavedValue? = nil
+  ) -> Variable {
     let id = newIdentity()
     for parameter in operation.parameters { pendingUses[parameter.index, default: 0] += 1 }
     nodes.append(Node(operation: operation, output: id))
-    return Variable(value, id: id)
+    return Variable(value, id: id, saved: saved)
   }
 
   private func newIdentity() -> Int {
@@ -148,20 +204,19 @@ struct Node {
 struct BackwardPass {
   let tape: Tape
   let sink: any GradientSink
-  private var gradients: [Tensor?]
+  /// By variable; a table, since backward may record more of them.
+  private var gradients: [Int: Tensor] = [:]
 
-  init(tape: Tape, sink: any GradientSink, variableCount: Int) {
+  init(tape: Tape, sink: any GradientSink) {
     self.tape = tape
     self.sink = sink
-    gradients = Array(repeating: nil, count: variableCount)
   }
 
   var pool: ThreadPool { tape.pool }
 
   /// The complete gradient of a variable, which leaves the table.
   mutating func take(_ id: Int) -> Tensor? {
-    defer { gradients[id] = nil }
-    return gradients[id]
+    gradients.removeValue(forKey: id)
   }
 
   /// Adds a whole gradient whose memory the caller gives up.

@@ -79,13 +79,15 @@ public struct TransformerBlock {
   public func callAsFunction(
     _ x: Variable, _ context: ForwardContext, branch: Int
   ) -> Variable {
-    let tape = context.tape
-    let attended = tape.residual(
-      x, attention(norm1(x, tape), tape), gamma: gamma1,
-      sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch))
-    return tape.residual(
-      attended, mlp(norm2(attended, tape), tape), gamma: gamma2,
-      sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch + 1))
+    context.tape.checkpointed([x]) { inputs in
+      let (x, tape) = (inputs[0], context.tape)
+      let attended = tape.residual(
+        x, attention(norm1(x, tape), tape), gamma: gamma1,
+        sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch))
+      return tape.residual(
+        attended, mlp(norm2(attended, tape), tape), gamma: gamma2,
+        sampleScale: context.dropPathScale(rate: dropPathRate, branch: branch + 1))
+    }
   }
 }
 

@@ -43,7 +43,7 @@ public enum AdamWKernel {
     let stepSize = Float(Double(step.learningRate) / correction1)
     let rootCorrection = Float(1 / correction2.squareRoot())
     let keep = 1 - step.learningRate * step.weightDecay
-    pool.runSlabs(of: count, granule: 1024) { slab, _ in
+    pool.runSlabs(of: count, granule: 1024, as: .optimizer) { slab, _ in
       var index = slab.lowerBound
       while index < slab.upperBound {
         let whole = index + laneCount <= slab.upperBound

@@ -49,7 +49,7 @@ public enum AttentionKernel {
     v: AttentionOperand, output: AttentionOperand, logSumExp: UnsafeMutablePointer<Float>
   ) {
     let scratch = Tensor(uninitialized: [pool.threadCount, shape.queries * shape.keys])
-    pool.run(shape.batch * shape.heads) { task, worker in
+    pool.run(shape.batch * shape.heads, as: .attention) { task, worker in
       let scores = scratch.pointer + worker * shape.queries * shape.keys
       let head = Head(shape, task)
       head.scores(q: q, k: k, into: scores)
@@ -75,7 +75,7 @@ public enum AttentionKernel {
   ) {
     let block = shape.queries * shape.keys
     let scratch = Tensor(uninitialized: [pool.threadCount, 2 * block])
-    pool.run(shape.batch * shape.heads) { task, worker in
+    pool.run(shape.batch * shape.heads, as: .attention) { task, worker in
       let p = scratch.pointer + worker * 2 * block
       let dS = p + block
       let head = Head(shape, task)

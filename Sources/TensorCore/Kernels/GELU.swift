@@ -18,11 +18,20 @@ public enum GELUKernel {
     }
   }
 
+  /// `y = GELU(x)`, split over the threads.
+  public static func forward(
+    _ pool: ThreadPool, x: UnsafePointer<Float>, y: UnsafeMutablePointer<Float>, count: Int
+  ) {
+    pool.runSlabs(of: count, granule: 64, as: .activations) { slab, _ in
+      forward(x + slab.lowerBound, y + slab.lowerBound, count: slab.count)
+    }
+  }
+
   /// `dX = dY (Phi(x) + x phi(x))` in place of `dY`. Split over the threads.
   public static func backward(
     _ pool: ThreadPool, x: UnsafePointer<Float>, dY: UnsafeMutablePointer<Float>, count: Int
   ) {
-    pool.runSlabs(of: count, granule: 64) { slab, _ in
+    pool.runSlabs(of: count, granule: 64, as: .activations) { slab, _ in
       let start = slab.lowerBound
       var index = start
       while index + laneCount <= slab.upperBound {

@@ -52,7 +52,7 @@ public enum LayerNormKernel {
     y: UnsafeMutablePointer<Float>, mean: UnsafeMutablePointer<Float>,
     rstd: UnsafeMutablePointer<Float>, columns: Int
   ) {
-    pool.runSlabs(of: rows.count) { slab, _ in
+    pool.runSlabs(of: rows.count, as: .norms) { slab, _ in
       for row in slab {
         let out = rows.outputRow(row)
         let line = y + out * columns
@@ -61,6 +61,22 @@ public enum LayerNormKernel {
         mean[out] = average
         rstd[out] = inverse
         normalize(line, average, inverse, weight, bias, columns: columns)
+      }
+    }
+  }
+
+  /// The output of `forward` again, from the saved mean and rstd.
+  public static func restore(
+    _ pool: ThreadPool, x: UnsafePointer<Float>, rows: Rows, offsets: RowOffsets?,
+    weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, mean: UnsafePointer<Float>,
+    rstd: UnsafePointer<Float>, y: UnsafeMutablePointer<Float>, columns: Int
+  ) {
+    pool.runSlabs(of: rows.count, as: .norms) { slab, _ in
+      for row in slab {
+        let out = rows.outputRow(row)
+        let line = y + out * columns
+        loadRow(x + row * columns, offsets, row: out, into: line, columns: columns)
+        normalize(line, mean[out], rstd[out], weight, bias, columns: columns)
       }
     }
   }
@@ -77,7 +93,7 @@ public enum LayerNormKernel {
     let chunks = (rows.count + chunkRows - 1) / chunkRows
     let partials = Tensor(repeating: 0, shape: [chunks, 2, columns])
     let scratch = Tensor(uninitialized: [pool.threadCount, columns])
-    pool.run(chunks) { chunk, worker in
+    pool.run(chunks, as: .norms) { chunk, worker in
       let xhat = scratch.pointer + worker * columns
       let partialWeight = partials.pointer + chunk * 2 * columns
       for row in chunk * chunkRows..<min(rows.count, (chunk + 1) * chunkRows) {

@@ -21,11 +21,13 @@ public enum LinearKernel {
     bias: [BiasSlice], y: UnsafeMutablePointer<Float>, activated: UnsafeMutablePointer<Float>?,
     rows: Int, inputs: Int, outputs: Int
   ) {
-    pool.runSlabs(of: rows, granule: 4) { slab, _ in
+    let rest: KernelKind = activated == nil ? .elementwise : .activations
+    pool.runSlabs(of: rows, granule: 4, as: rest) { slab, worker in
       let start = slab.lowerBound
       BLAS.multiply(
         transposeB: true, m: slab.count, n: outputs, k: inputs, x + start * inputs, lda: inputs,
         weight, ldb: inputs, beta: 0, y + start * outputs, ldc: outputs)
+      pool.clock?.lap(worker, .products)
       for row in slab {
         let line = y + row * outputs
         for slice in bias { addRow(slice.values, to: line + slice.start, count: slice.count) }
@@ -39,7 +41,7 @@ public enum LinearKernel {
     _ pool: ThreadPool, dY: UnsafePointer<Float>, weight: UnsafePointer<Float>,
     dX: UnsafeMutablePointer<Float>, accumulate: Bool, rows: Int, inputs: Int, outputs: Int
   ) {
-    pool.runSlabs(of: rows, granule: 4) { slab, _ in
+    pool.runSlabs(of: rows, granule: 4, as: .products) { slab, _ in
       BLAS.multiply(
         m: slab.count, n: inputs, k: outputs, dY + slab.lowerBound * outputs, lda: outputs,
         weight, ldb: inputs, beta: accumulate ? 1 : 0, dX + slab.lowerBound * inputs,
@@ -52,7 +54,7 @@ public enum LinearKernel {
     _ pool: ThreadPool, dY: UnsafePointer<Float>, x: UnsafePointer<Float>,
     dWeight: UnsafeMutablePointer<Float>, beta: Float, rows: Int, inputs: Int, outputs: Int
   ) {
-    pool.runSlabs(of: outputs, granule: 4) { slab, _ in
+    pool.runSlabs(of: outputs, granule: 4, as: .products) { slab, _ in
       BLAS.multiply(
         transposeA: true, m: slab.count, n: inputs, k: rows, dY + slab.lowerBound, lda: outputs,
         x, ldb: inputs, beta: beta, dWeight + slab.lowerBound * inputs, ldc: inputs)
@@ -64,7 +66,7 @@ public enum LinearKernel {
     _ pool: ThreadPool, dY: UnsafePointer<Float>, start: Int, count: Int,
     dBias: UnsafeMutablePointer<Float>, beta: Float, rows: Int, outputs: Int
   ) {
-    pool.runSlabs(of: count, granule: 16) { slab, _ in
+    pool.runSlabs(of: count, granule: 16, as: .elementwise) { slab, _ in
       scaleRow(dBias + slab.lowerBound, by: beta, count: slab.count)
       for row in 0..<rows {
         addRow(

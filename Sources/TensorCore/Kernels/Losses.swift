@@ -19,7 +19,7 @@ public enum CrossEntropyKernel {
     logSumExp: UnsafeMutablePointer<Float>, rows: Int, classes: Int
   ) -> Result {
     let hits = Tensor(uninitialized: [max(rows, 1)])
-    pool.runSlabs(of: rows) { slab, _ in
+    pool.runSlabs(of: rows, as: .loss) { slab, _ in
       for row in slab {
         let line = logits + row * classes
         let largest = maximum(line, count: classes)
@@ -41,7 +41,7 @@ public enum CrossEntropyKernel {
     _ pool: ThreadPool, logits: UnsafeMutablePointer<Float>, targets: UnsafePointer<Int32>,
     logSumExp: UnsafePointer<Float>, scale: Float, rows: Int, classes: Int
   ) {
-    pool.runSlabs(of: rows) { slab, _ in
+    pool.runSlabs(of: rows, as: .loss) { slab, _ in
       for row in slab {
         let line = logits + row * classes
         let shift = logSumExp[row]
@@ -93,7 +93,7 @@ public enum MeanSquaredErrorKernel {
   public static func forward(
     _ pool: ThreadPool, prediction: UnsafePointer<Float>, target: UnsafePointer<Float>, count: Int
   ) -> Double {
-    ReductionKernel.sum(pool, count: count) { range in
+    ReductionKernel.sum(pool, count: count, as: .loss) { range in
       var total = 0.0
       var index = range.lowerBound
       var sums = SIMD8<Double>.zero
@@ -117,7 +117,7 @@ public enum MeanSquaredErrorKernel {
     scale: Float, dPrediction: UnsafeMutablePointer<Float>, accumulate: Bool, count: Int
   ) {
     let factor = 2 * scale / Float(count)
-    pool.runSlabs(of: count, granule: 1024) { slab, _ in
+    pool.runSlabs(of: count, granule: 1024, as: .loss) { slab, _ in
       for index in slab {
         let value = factor * (prediction[index] - target[index])
         dPrediction[index] = accumulate ? dPrediction[index] + value : value

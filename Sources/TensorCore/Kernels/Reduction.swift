@@ -69,7 +69,7 @@ public enum ReductionKernel {
   public static func squaredNorm(
     _ pool: ThreadPool, _ x: UnsafePointer<Float>, count: Int
   ) -> Double {
-    sum(pool, count: count) { range in
+    sum(pool, count: count, as: .optimizer) { range in
       var sums = (SIMD4<Double>.zero, SIMD4<Double>.zero)
       var index = range.lowerBound
       while index + laneCount <= range.upperBound {
@@ -87,12 +87,12 @@ public enum ReductionKernel {
   }
 
   static func sum(
-    _ pool: ThreadPool, count: Int, _ part: (Range<Int>) -> Double
+    _ pool: ThreadPool, count: Int, as kind: KernelKind, _ part: (Range<Int>) -> Double
   ) -> Double {
     let chunks = (count + chunk - 1) / chunk
     return withUnsafeTemporaryAllocation(of: Double.self, capacity: max(chunks, 1)) { partials in
       let base = partials.baseAddress
-      pool.run(chunks) { index, _ in
+      pool.run(chunks, as: kind) { index, _ in
         base?[index] = part(index * chunk..<min(count, (index + 1) * chunk))
       }
       return partials.prefix(chunks).reduce(0, +)

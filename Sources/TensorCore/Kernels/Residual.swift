@@ -12,7 +12,7 @@ public enum ResidualKernel {
     gamma: UnsafePointer<Float>?, sampleScale: UnsafePointer<Float>?, rowsPerSample: Int,
     output: UnsafeMutablePointer<Float>, rows: Int, columns: Int
   ) {
-    pool.runSlabs(of: rows) { slab, _ in
+    pool.runSlabs(of: rows, as: .elementwise) { slab, _ in
       for row in slab {
         let scale = Lanes(repeating: sampleScale?[row / rowsPerSample] ?? 1)
         let start = row * columns
@@ -40,7 +40,7 @@ public enum ResidualKernel {
     dBranch: UnsafeMutablePointer<Float>, dGamma: UnsafeMutablePointer<Float>?, beta: Float,
     rows: Int, columns: Int
   ) {
-    pool.runSlabs(of: columns, granule: 16) { slab, _ in
+    pool.runSlabs(of: columns, granule: 16, as: .elementwise) { slab, _ in
       if let dGamma { scaleRow(dGamma + slab.lowerBound, by: beta, count: slab.count) }
       for row in 0..<rows {
         let scale = sampleScale?[row / rowsPerSample] ?? 1

@@ -13,7 +13,7 @@ public enum TokenKernel {
   ) {
     let grid = imageSize / patchSize
     let patchCount = channels * patchSize * patchSize
-    pool.runSlabs(of: batch * count) { slab, _ in
+    pool.runSlabs(of: batch * count, as: .dataMovement) { slab, _ in
       for row in slab {
         let position = Int(positions[row])
         let (top, left) = (position / grid * patchSize, position % grid * patchSize)
@@ -36,7 +36,7 @@ public enum TokenKernel {
     positions: UnsafePointer<Int32>, output: UnsafeMutablePointer<Float>, batch: Int, count: Int,
     prefix: Int, columns: Int
   ) {
-    pool.runSlabs(of: batch * count) { slab, _ in
+    pool.runSlabs(of: batch * count, as: .dataMovement) { slab, _ in
       for row in slab {
         let (sample, token) = (row / count, row % count)
         let target = output + (sample * (count + prefix) + prefix + token) * columns
@@ -52,7 +52,7 @@ public enum TokenKernel {
     target: UnsafeMutablePointer<Float>, targetRows: Int, targetStart: Int, batch: Int,
     count: Int, columns: Int
   ) {
-    pool.runSlabs(of: batch) { slab, _ in
+    pool.runSlabs(of: batch, as: .dataMovement) { slab, _ in
       for sample in slab {
         (target + (sample * targetRows + targetStart) * columns).update(
           from: source + (sample * sourceRows + sourceStart) * columns, count: count * columns)
@@ -65,7 +65,7 @@ public enum TokenKernel {
     _ pool: ThreadPool, _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,
     count: Int
   ) {
-    pool.runSlabs(of: count, granule: 1024) { slab, _ in
+    pool.runSlabs(of: count, granule: 1024, as: .elementwise) { slab, _ in
       addRow(source + slab.lowerBound, to: target + slab.lowerBound, count: slab.count)
     }
   }

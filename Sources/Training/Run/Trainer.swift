@@ -34,7 +34,7 @@ public final class Trainer {
     reducer = GradientReducer(
       gradientCount: run.gradients.count,
       bucketBytes: run.configuration.training.parallelism.bucketBytes, group: run.group)
-    sink = FlatGradientSink(run.gradients)
+    sink = FlatGradientSink(run.gradients, for: run.state.tree)
     tape = Tape(parameters: run.state.parameters, pool: run.pool)
     progress =
       showsProgress && run.group.rank == 0
@@ -87,11 +87,12 @@ public final class Trainer {
   /// One update.
   private func trainStep(_ loader: BatchLoader) throws -> StepRecord {
     let started = Trainer.now()
-    run.gradients.clear()
+    sink.beginStep()
     let local = Result { () throws -> LossSums in
       if let failure = pendingFailure { throw failure }
       return try runMicroBatches(loader)
     }
+    sink.endStep()
     let sums = try agreement.settle(local)
     let microBatches = run.accumulationSteps * run.group.worldSize
     let means = try reduce(sums, count: microBatches)

@@ -106,7 +106,7 @@ public final class TokenizerFit {
     for code in 0..<options.vocabularySize {
       let center = codebook.pointer + code * values
       center.update(from: patches.pointer + chosen * values, count: values)
-      pool.runSlabs(of: rows) { slab, _ in
+      pool.runSlabs(of: rows, as: .elementwise) { slab, _ in
         for row in slab {
           let distance = TokenizerFit.squaredDistance(
             patches.pointer + row * values, center, count: values)
