@@ -14,6 +14,11 @@ let targetCPU = Context.environment["CAE_TARGET_CPU"] ?? defaultTargetCPU
 let strictness: [SwiftSetting] =
   Context.environment["CAE_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
 
+/// Tests fill released activation memory with NaN, so that a kernel that still reads it is seen:
+/// pointers do not keep memory alive.
+let memoryChecks: [SwiftSetting] =
+  Context.environment["CAE_CHECK_MEMORY"] == nil ? [] : [.define("CAE_CHECK_MEMORY")]
+
 let settings: [SwiftSetting] =
   [
     .enableUpcomingFeature("MemberImportVisibility"),
@@ -23,7 +28,7 @@ let settings: [SwiftSetting] =
     .unsafeFlags(["-Xcc", "-march=\(targetCPU)"]),
     // For the sentence that a CPU without it gets.
     .define("CAE_CPU_\(targetCPU.uppercased().replacing("-", with: "_"))"),
-  ] + strictness
+  ] + strictness + memoryChecks
 
 let argumentParser: Target.Dependency = .product(
   name: "ArgumentParser", package: "swift-argument-parser")

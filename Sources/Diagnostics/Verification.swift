@@ -127,7 +127,7 @@ public final class Verification {
       for (name, value) in [
         ("loss", total), ("loss_main", main), ("loss_alignment", alignment),
       ] {
-        let expected = Double(try reference.tensor("expected/\(name)").pointer[0])
+        let expected = Double(try reference.tensor("expected/\(name)").values[0])
         forward.loss.see(relative(value, expected), name)
       }
       for (name, tensor) in [

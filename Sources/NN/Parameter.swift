@@ -79,8 +79,6 @@ public final class FlatBuffer {
     Tensor(storage: storage, offset: parameter.offset, shape: parameter.shape)
   }
 
-  public func clear() { pointer.update(repeating: 0, count: count) }
-
   /// Draws the initial value of every parameter: a function of (seed, name) only, so adding a
   /// parameter changes no other.
   public func initialize(_ tree: ParameterTree, seed: UInt64) {

@@ -89,6 +89,10 @@ public final class MemoryPool: Sendable {
     }
     let pointer = recycled?.pointer ?? allocateAligned(floats: rounded)
     return Storage(pointer: pointer, count: rounded) { [self] pointer in
+      #if CAE_CHECK_MEMORY
+        // Whoever still reads the block shows it.
+        pointer.update(repeating: .nan, count: rounded)
+      #endif
       let block = Block(pointer: pointer)
       state.withLock { state in
         state.usedBytes -= bytes

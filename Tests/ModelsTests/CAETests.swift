@@ -192,6 +192,19 @@ private struct ToyMethod {
     #expect(sameBits(latents(dropPathRate: 0.5, isTraining: true).target, target))
   }
 
+  @Test(arguments: [16, 24]) func checkpointedBlocksGiveTheSameBits(decoderDim: Int) {
+    let (plain, checkpointed) = (
+      ToyModel(decoderDim: decoderDim), ToyModel(decoderDim: decoderDim)
+    )
+    let (first, second) = (plain.step(), checkpointed.step(keepsBlockInputsOnly: true))
+    #expect(first.reconstruction == second.reconstruction)
+    #expect(first.alignment == second.alignment)
+    for entry in plain.tree.entries {
+      let name = entry.parameter.name
+      #expect(sameBits(plain.gradient(name), checkpointed.gradient(name)), "\(name)")
+    }
+  }
+
   @Test func theTargetHasNoGradient() {
     let model = ToyModel(decoderDim: 24)
     let tape = Tape(parameters: model.parameters, pool: model.pool)

@@ -74,8 +74,10 @@ struct ToyModel {
     var total: Double { reconstruction + alignment }
   }
 
-  func step() -> Step {
+  /// - Parameter keepsBlockInputsOnly: Activation checkpointing.
+  func step(keepsBlockInputsOnly: Bool = false) -> Step {
     let tape = Tape(parameters: parameters, pool: pool)
+    tape.keepsBlockInputsOnly = keepsBlockInputsOnly
     let context = ForwardContext(
       tape: tape, keys: [], step: StepInfo(step: 0, totalSteps: 1, seed: 0, isTraining: false))
     let result = network.forward(
@@ -86,11 +88,10 @@ struct ToyModel {
       alignment: alignmentWeight * result.alignment.value, logits: result.logits.value.values,
       predictedLatents: result.predictedLatents.value.values,
       targetLatents: result.targetLatents.value.values)
-    gradients.clear()
     tape.backward(
       from: [
         (result.reconstruction.variable, 1), (result.alignment.variable, Float(alignmentWeight)),
-      ], into: FlatGradientSink(gradients))
+      ], into: FlatGradientSink(gradients, for: tree))
     return step
   }
 

@@ -53,6 +53,24 @@ extension GradientRuleCase {
       }),
   ]
 
+  static let recomputed = [
+    GradientRuleCase(
+      "a part with two inputs, of which one is used outside as well",
+      inputs: [[2, 3, 5], [2, 3, 5]],
+      parameters: { TapeModel(["w": [5, 5], "b": [5], "norm": [5], "bias": [5]]) },
+      objective: { model, tape, x in
+        tape.keepsBlockInputsOnly = true
+        let part = tape.checkpointed(x) { inputs in
+          let y = tape.layerNorm(
+            [inputs[0]], weight: model["norm"], bias: model["bias"], epsilon: 1e-6)
+          let z = tape.linear(
+            y, weight: model["w"], bias: [BiasSlice(model["b"])], activation: .gelu)
+          return tape.residual(inputs[1], z, gamma: nil, sampleScale: nil)
+        }
+        return scalar(tape, tape.residual(part, x[1], gamma: nil, sampleScale: nil))
+      })
+  ]
+
   static let layerNorm = [
     GradientRuleCase(
       "one source", inputs: [[2, 3, 6]], parameters: { TapeModel(["w": [6], "b": [6]]) },

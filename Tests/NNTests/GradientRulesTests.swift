@@ -9,7 +9,7 @@ import Testing
 /// new case here not until it has graphs to check.
 enum RuleName: String, CaseIterable, Sendable {
   case linear, layerNorm, attention, residual, addPositions, repeatToken, sliceTokens
-  case crossEntropy, meanSquaredError
+  case crossEntropy, meanSquaredError, recomputed
 
   init(_ operation: NN.Operation) {
     switch operation {
@@ -22,6 +22,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .sliceTokens: self = .sliceTokens
     case .crossEntropy: self = .crossEntropy
     case .meanSquaredError: self = .meanSquaredError
+    case .recomputed: self = .recomputed
     }
   }
 
@@ -36,6 +37,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .sliceTokens: GradientRuleCase.sliceTokens
     case .crossEntropy: GradientRuleCase.crossEntropy
     case .meanSquaredError: GradientRuleCase.meanSquaredError
+    case .recomputed: GradientRuleCase.recomputed
     }
   }
 }

@@ -46,8 +46,6 @@ import Testing
     model.parameters.tensor(model["b"]).pointer[1] = 42
     #expect(model.parameters.pointer[17] == 42)
     #expect(model.parameters.pointer(model["b"])[1] == 42)
-    model.parameters.clear()
-    #expect((0..<model.parameters.count).allSatisfy { model.parameters.pointer[$0] == 0 })
   }
 }
 

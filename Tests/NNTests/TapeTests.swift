@@ -17,7 +17,7 @@ private final class RecordingSink: GradientSink {
   /// Called at every contribution.
   var inspect: (String) -> Void = { _ in }
 
-  init(_ buffer: FlatBuffer) { sink = FlatGradientSink(buffer) }
+  init(_ model: TapeModel) { sink = FlatGradientSink(model.gradients, for: model.tree) }
 
   func accumulate(
     _ parameter: Parameter, _ body: (UnsafeMutablePointer<Float>, Float) -> Void
@@ -65,6 +65,36 @@ private struct WeakStorage {
     }
   }
 
+  @Test func aNewSumOverwritesTheOldAndClearsWhatGotNothing() {
+    let model = TapeModel(["used": [4, 4], "unused": [5]])
+    model.gradients.tensor(model["unused"]).pointer.update(repeating: 7, count: 5)
+    func sum() -> [Float] {
+      model.sink.beginStep()
+      let tape = model.tape()
+      let y = tape.linear(input(tape), weight: model["used"])
+      _ = model.backward(tape, tape.meanSquaredError(y, target: zeros))
+      model.sink.endStep()
+      return model.gradient("used")
+    }
+    let first = sum()
+    #expect(sameBits(sum(), first))
+    #expect(model.gradient("unused").allSatisfy { $0 == 0 })
+  }
+
+  /// A parameter inside a checkpointed part and outside of it is complete once, at the end.
+  @Test func aParameterOfACheckpointedPartIsCompleteAfterItsLastUse() {
+    let model = TapeModel(["w": [4, 4]])
+    let tape = model.tape()
+    tape.keepsBlockInputsOnly = true
+    let first = tape.linear(input(tape), weight: model["w"])
+    let part = tape.checkpointed([first]) { tape.linear($0[0], weight: model["w"]) }
+    let loss = tape.meanSquaredError(tape.linear(part, weight: model["w"]), target: zeros)
+    let sink = RecordingSink(model)
+    tape.backward(from: [(loss.variable, 1)], into: sink)
+    let contribution = RecordingSink.Event.contribution("w")
+    #expect(sink.events == [contribution, contribution, contribution, .completion("w")])
+  }
+
   @Test func seedsScaleAndAddObjectives() {
     let model = TapeModel(["w": [4, 4]])
     func gradient(_ seeds: [Float]) -> [Float] {
@@ -76,7 +106,7 @@ private struct WeakStorage {
       ]
       return tape.backward(
         from: zip(losses, seeds).map { ($0.variable, $1) },
-        into: FlatGradientSink(model.gradients), of: [x])[0]!.values
+        into: FlatGradientSink(model.gradients, for: model.tree), of: [x])[0]!.values
     }
     let (first, second) = (gradient([1, 0]), gradient([0, 1]))
     let expected = zip(first, second).map { 3 * $0 - 2 * $1 }
@@ -154,7 +184,7 @@ private struct WeakStorage {
       _ = tape.linear(y, weight: model["side"])
       let z = tape.linear(y, weight: model["w"])
       let loss = tape.meanSquaredError(z, target: zeros)
-      let sink = RecordingSink(model.gradients)
+      let sink = RecordingSink(model)
       tape.backward(from: [(loss.variable, 1)], into: sink)
       for name in ["w", "b", "side"] {
         #expect(sink.events.count { $0 == .completion(name) } == 1, "\(name)")
@@ -180,13 +210,13 @@ private struct WeakStorage {
       for name in ["first", "second", "third"] {
         // What the layer reads is kept for its rule.
         activations[name] = WeakStorage(y)
-        y = tape.linear(y, weight: model[name], activation: .gelu)
+        y = tape.linear(y, weight: model[name])
       }
       return tape.meanSquaredError(y, target: zeros)
     }
     let loss = forward()
     #expect(activations.values.allSatisfy { $0.storage != nil })
-    let sink = RecordingSink(model.gradients)
+    let sink = RecordingSink(model)
     sink.inspect = { name in
       // When the first layer's turn comes, what the later ones kept is back in the pool.
       guard name == "first" else { return }
@@ -198,6 +228,25 @@ private struct WeakStorage {
     #expect(sink.events.contains(.contribution("first")))
     #expect(activations.values.allSatisfy { $0.storage == nil })
     #expect(tape.nodes.isEmpty)
+  }
+
+  /// Norms, activated values and every other sum are made again from what is kept anyway.
+  @Test func cheapValuesAreNotKept() {
+    let model = TapeModel(["w": [4, 4], "norm": [4], "bias": [4]])
+    let tape = model.tape()
+    var cheap: [WeakStorage] = []
+    func forward() -> ScalarVariable {
+      let x = input(tape)
+      let y = tape.layerNorm([x], weight: model["norm"], bias: model["bias"], epsilon: 1e-6)
+      let z = tape.linear(y, weight: model["w"], activation: .gelu)
+      let branch = tape.linear(z, weight: model["w"])
+      let sum = tape.residual(x, branch, gamma: model["norm"], sampleScale: nil)
+      cheap = [y, z, sum].map(WeakStorage.init)
+      return tape.meanSquaredError(sum, target: zeros)
+    }
+    let loss = forward()
+    #expect(cheap.allSatisfy { $0.storage == nil })
+    _ = model.backward(tape, loss)
   }
 
   @Test func activationsWithoutGradientAreFreedAtOnce() {
@@ -220,7 +269,7 @@ private struct WeakStorage {
     tape.reset()
     #expect(tape.nodes.isEmpty)
     #expect(kept.storage == nil)
-    let sink = RecordingSink(model.gradients)
+    let sink = RecordingSink(model)
     let loss = tape.meanSquaredError(tape.linear(input(tape), weight: model["w"]), target: zeros)
     tape.backward(from: [(loss.variable, 1)], into: sink)
     #expect(sink.events == [.contribution("w"), .completion("w")])

@@ -12,7 +12,7 @@ import Testing
     let workers = Tensor(repeating: -1, shape: [1000])
     for count in [0, 1, 2, 3, 10, 999] {
       runs.pointer.update(repeating: 0, count: 1000)
-      pool.run(count) { task, worker in
+      pool.run(count, as: .elementwise) { task, worker in
         runs.pointer[task] += 1
         workers.pointer[task] = Float(worker)
       }
@@ -27,7 +27,9 @@ import Testing
     for granule in [1, 4, 16, 1024] {
       for count in [0, 1, 2, 3, 5, 15, 16, 17, 33, 100, 1023, 1025, 5000] {
         let slabs = Mutex<[Range<Int>]>([])
-        pool.runSlabs(of: count, granule: granule) { slab, _ in slabs.withLock { $0.append(slab) } }
+        pool.runSlabs(of: count, granule: granule, as: .elementwise) { slab, _ in
+          slabs.withLock { $0.append(slab) }
+        }
         let sorted = slabs.withLock { $0 }.sorted { $0.lowerBound < $1.lowerBound }
         #expect(sorted.count <= threadCount)
         #expect(sorted.allSatisfy { !$0.isEmpty && $0.lowerBound % granule == 0 })
@@ -41,7 +43,9 @@ import Testing
     let pool = ThreadPool(threadCount: threadCount)
     let total = Atomic<Int>(0)
     for round in 0..<5000 {
-      pool.run(round % 7) { task, _ in _ = total.wrappingAdd(task + 1, ordering: .relaxed) }
+      pool.run(round % 7, as: .elementwise) { task, _ in
+        _ = total.wrappingAdd(task + 1, ordering: .relaxed)
+      }
     }
     let expected = (0..<5000).reduce(0) { $0 + ($1 % 7) * ($1 % 7 + 1) / 2 }
     #expect(total.load(ordering: .relaxed) == expected)
@@ -54,7 +58,7 @@ import Testing
         let pool = ThreadPool(threadCount: 3)
         dropped = pool
         // Every other pool is dropped before its threads have come up.
-        if round % 2 == 0 { pool.run(5) { _, _ in } }
+        if round % 2 == 0 { pool.run(5, as: .elementwise) { _, _ in } }
       }
       #expect(dropped == nil)
     }

@@ -63,7 +63,7 @@ public struct GradientCheck {
     let loss = objective(tape, leaves)
     inspect(tape)
     let arrived = tape.backward(
-      from: [(loss.variable, 1)], into: FlatGradientSink(gradients), of: leaves)
+      from: [(loss.variable, 1)], into: FlatGradientSink(gradients, for: tree), of: leaves)
     var findings: [Finding] = []
     for (index, input) in inputs.enumerated() {
       let gradient = arrived[index]?.values ?? [Float](repeating: 0, count: input.count)

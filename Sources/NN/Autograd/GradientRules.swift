@@ -27,10 +27,11 @@ enum GradientRules {
       GELUKernel.backward(pool, x: z.pointer, dY: dY.pointer, count: dY.count)
     }
     pass.sink.accumulate(record.weight) { dWeight, beta in
-      let x = record.x.value.restore(on: tape)
-      LinearKernel.backwardWeight(
-        pool, dY: dY.pointer, x: x.pointer, dWeight: dWeight, beta: beta, rows: rows,
-        inputs: inputs, outputs: outputs)
+      record.x.value.withRestored(on: tape) { x in
+        LinearKernel.backwardWeight(
+          pool, dY: dY.pointer, x: x.pointer, dWeight: dWeight, beta: beta, rows: rows,
+          inputs: inputs, outputs: outputs)
+      }
     }
     for slice in record.bias {
       pass.sink.accumulate(slice.parameter) { dBias, beta in
@@ -58,15 +59,16 @@ enum GradientRules {
         clear(dWeight, unless: weightBeta, count: columns)
         clear(dBias, unless: biasBeta, count: columns)
         for (index, source) in record.sources.enumerated() {
-          let x = source.value.restore(on: tape)
-          LayerNormKernel.backward(
-            tape.pool, x: x.pointer, rows: record.rows[index],
-            offsets: record.offsets?.rowOffsets,
-            weight: tape.parameters.pointer(record.weight), mean: record.mean.pointer,
-            rstd: record.rstd.pointer, dY: dY.pointer,
-            dX: destinations[index]?.tensor.pointer,
-            accumulate: destinations[index]?.accumulate ?? false, dWeight: dWeight, dBias: dBias,
-            columns: columns)
+          source.value.withRestored(on: tape) { x in
+            LayerNormKernel.backward(
+              tape.pool, x: x.pointer, rows: record.rows[index],
+              offsets: record.offsets?.rowOffsets,
+              weight: tape.parameters.pointer(record.weight), mean: record.mean.pointer,
+              rstd: record.rstd.pointer, dY: dY.pointer,
+              dX: destinations[index]?.tensor.pointer,
+              accumulate: destinations[index]?.accumulate ?? false, dWeight: dWeight,
+              dBias: dBias, columns: columns)
+          }
         }
       }
     }
@@ -107,13 +109,15 @@ enum GradientRules {
     let dBranch = Tensor(uninitialized: record.branch.shape)
     let gamma = record.gamma.map { UnsafePointer(pass.tape.parameters.pointer($0)) }
     let pool = pass.pool
-    let branch = record.branch.value.restore(on: pass.tape)
+    let tape = pass.tape
     let run = { (dGamma: UnsafeMutablePointer<Float>?, beta: Float) in
-      ResidualKernel.backward(
-        pool, dOutput: dOutput.pointer, branch: branch.pointer, gamma: gamma,
-        sampleScale: record.sampleScale.map { UnsafePointer($0.pointer) },
-        rowsPerSample: record.rowsPerSample, dBranch: dBranch.pointer, dGamma: dGamma, beta: beta,
-        rows: dOutput.count / columns, columns: columns)
+      record.branch.value.withRestored(on: tape) { branch in
+        ResidualKernel.backward(
+          pool, dOutput: dOutput.pointer, branch: branch.pointer, gamma: gamma,
+          sampleScale: record.sampleScale.map { UnsafePointer($0.pointer) },
+          rowsPerSample: record.rowsPerSample, dBranch: dBranch.pointer, dGamma: dGamma,
+          beta: beta, rows: dOutput.count / columns, columns: columns)
+      }
     }
     if let parameter = record.gamma {
       pass.sink.accumulate(parameter) { run($0, $1) }
@@ -193,12 +197,15 @@ enum GradientRules {
   private static func meanSquaredError(
     _ record: MeanSquaredErrorRecord, _ dLoss: Tensor, _ pass: inout BackwardPass
   ) {
-    let prediction = record.prediction.value.restore(on: pass.tape)
-    guard let place = pass.destination(record.prediction.id, prediction.shape) else { return }
-    MeanSquaredErrorKernel.backward(
-      pass.pool, prediction: prediction.pointer, target: record.target.pointer,
-      scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
-      count: prediction.count)
+    guard let place = pass.destination(record.prediction.id, record.prediction.shape) else {
+      return
+    }
+    record.prediction.value.withRestored(on: pass.tape) { prediction in
+      MeanSquaredErrorKernel.backward(
+        pass.pool, prediction: prediction.pointer, target: record.target.pointer,
+        scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
+        count: prediction.count)
+    }
   }
 
   /// Runs the body again, recorded this time, at the end of the tape that is being played

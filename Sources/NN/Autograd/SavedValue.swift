@@ -16,7 +16,15 @@ indirect enum SavedValue {
     if case .kept = self { true } else { false }
   }
 
-  func restore(on tape: Tape) -> Tensor {
+  /// Lends the value. A value made again goes back to the pool when `body` returns, so no pointer
+  /// to it may leave.
+  func withRestored<Result>(on tape: Tape, _ body: (Tensor) -> Result) -> Result {
+    let tensor = restore(on: tape)
+    // Kernels see pointers, which do not keep the memory.
+    return withExtendedLifetime(tensor) { body(tensor) }
+  }
+
+  private func restore(on tape: Tape) -> Tensor {
     switch self {
     case .kept(let tensor):
       return tensor
@@ -50,11 +58,12 @@ extension LayerNormRecord {
     let tokens = sources.reduce(0) { $0 + $1.shape[1] }
     let y = Tensor(uninitialized: [sources[0].shape[0], tokens, weight.count])
     for (source, rows) in zip(sources, rows) {
-      LayerNormKernel.restore(
-        tape.pool, x: source.value.restore(on: tape).pointer, rows: rows,
-        offsets: offsets?.rowOffsets, weight: tape.parameters.pointer(weight),
-        bias: tape.parameters.pointer(bias), mean: mean.pointer, rstd: rstd.pointer, y: y.pointer,
-        columns: weight.count)
+      source.value.withRestored(on: tape) { x in
+        LayerNormKernel.restore(
+          tape.pool, x: x.pointer, rows: rows, offsets: offsets?.rowOffsets,
+          weight: tape.parameters.pointer(weight), bias: tape.parameters.pointer(bias),
+          mean: mean.pointer, rstd: rstd.pointer, y: y.pointer, columns: weight.count)
+      }
     }
     return y
   }
@@ -63,12 +72,16 @@ extension LayerNormRecord {
 extension ResidualRecord {
   func output(on tape: Tape) -> Tensor {
     let output = Tensor(uninitialized: x.shape)
-    let x = x.value.restore(on: tape)
-    ResidualKernel.forward(
-      tape.pool, x: x.pointer, branch: branch.value.restore(on: tape).pointer,
-      gamma: gamma.map { UnsafePointer(tape.parameters.pointer($0)) },
-      sampleScale: sampleScale.map { UnsafePointer($0.pointer) }, rowsPerSample: rowsPerSample,
-      output: output.pointer, rows: output.rows, columns: output.columns)
+    x.value.withRestored(on: tape) { x in
+      branch.value.withRestored(on: tape) { branch in
+        ResidualKernel.forward(
+          tape.pool, x: x.pointer, branch: branch.pointer,
+          gamma: gamma.map { UnsafePointer(tape.parameters.pointer($0)) },
+          sampleScale: sampleScale.map { UnsafePointer($0.pointer) },
+          rowsPerSample: rowsPerSample, output: output.pointer, rows: output.rows,
+          columns: output.columns)
+      }
+    }
     return output
   }
 }

@@ -36,6 +36,8 @@ public final class Trainer {
       bucketBytes: run.configuration.training.parallelism.bucketBytes, group: run.group)
     sink = FlatGradientSink(run.gradients, for: run.state.tree)
     tape = Tape(parameters: run.state.parameters, pool: run.pool)
+    tape.keepsBlockInputsOnly =
+      run.configuration.training.parallelism.activationCheckpointing == .blocks
     progress =
       showsProgress && run.group.rank == 0
       ? ProgressLine(
