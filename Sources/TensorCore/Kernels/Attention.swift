@@ -48,19 +48,30 @@ public enum AttentionKernel {
     _ pool: ThreadPool, _ shape: AttentionShape, q: AttentionOperand, k: AttentionOperand,
     v: AttentionOperand, output: AttentionOperand, logSumExp: UnsafeMutablePointer<Float>
   ) {
-    let scratch = Tensor(uninitialized: [pool.threadCount, shape.queries * shape.keys])
+    let stride = shape.queries * (shape.keys + 1)
+    let scratch = Tensor(uninitialized: [pool.threadCount, stride])
     pool.run(shape.batch * shape.heads, as: .attention) { task, worker in
-      let scores = scratch.pointer + worker * shape.queries * shape.keys
+      let scores = scratch.pointer + worker * stride
       let head = Head(shape, task)
       head.scores(q: q, k: k, into: scores)
       let lse = logSumExp + task * shape.queries
+      let sums = scratch.pointer + worker * stride + shape.queries * shape.keys
       for query in 0..<shape.queries {
-        lse[query] = softmax(scores + query * shape.keys, count: shape.keys)
+        let row = scores + query * shape.keys
+        let largest = maximum(row, count: shape.keys)
+        sums[query] = exponentiate(row, minus: largest, count: shape.keys)
+        lse[query] = largest + logarithm(sums[query])
       }
+      let o = head.querySide(output)
       BLAS.multiply(
         m: shape.queries, n: shape.headDim, k: shape.keys, scores, lda: shape.keys,
-        head.keySide(v), ldb: v.rowStride, beta: 0, head.querySide(output),
-        ldc: output.rowStride)
+        head.keySide(v), ldb: v.rowStride, beta: 0, o, ldc: output.rowStride)
+      // The softmax's division, on the smaller of the two matrices.
+      for query in 0..<shape.queries {
+        let row = o + query * output.rowStride
+        let factor = 1 / sums[query]
+        VectorMath.map(shape.headDim, row, row) { $0 * factor }
+      }
     }
   }
 
@@ -135,16 +146,6 @@ public enum AttentionKernel {
         querySide(q), lda: q.rowStride, keySide(k), ldb: k.rowStride, beta: 0, scores,
         ldc: shape.keys)
     }
-  }
-
-  /// In-place softmax of a row; returns its log-sum-exp.
-  @inline(__always)
-  private static func softmax(_ row: UnsafeMutablePointer<Float>, count: Int) -> Float {
-    let largest = maximum(row, count: count)
-    let sum = exponentiate(row, minus: largest, count: count)
-    let factor = 1 / sum
-    VectorMath.map(count, row, row) { $0 * factor }
-    return largest + logarithm(sum)
   }
 
   /// `row = dS`: `p (dP - delta) scale`, written to `dP`.

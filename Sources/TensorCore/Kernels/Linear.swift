@@ -1,6 +1,6 @@
 /// Dense layers: `Y = X W^T`, with X `[rows, inputs]`, W `[outputs, inputs]`, Y `[rows, outputs]`.
 public enum LinearKernel {
-  /// A run of output columns that has a bias.
+  /// A run of output columns that has a bias. Of several, the ones further left come first.
   public struct BiasSlice {
     public let start: Int
     public let values: UnsafePointer<Float>
@@ -15,23 +15,26 @@ public enum LinearKernel {
 
   /// `y = x W^T + b`, and where `activated` is given also `activated = GELU(y)`.
   ///
-  /// Rows are split over the threads; each adds the bias to its own slab.
+  /// Rows are split over the threads.
   public static func forward(
     _ pool: ThreadPool, x: UnsafePointer<Float>, weight: UnsafePointer<Float>,
     bias: [BiasSlice], y: UnsafeMutablePointer<Float>, activated: UnsafeMutablePointer<Float>?,
     rows: Int, inputs: Int, outputs: Int
   ) {
-    let rest: KernelKind = activated == nil ? .elementwise : .activations
+    let rest: KernelKind = activated == nil ? .products : .activations
     pool.runSlabs(of: rows, granule: 4, as: rest) { slab, worker in
       let start = slab.lowerBound
+      // The product adds to the bias: the library would clear the output in a pass of its own
+      // anyway, so this one costs nothing.
+      for row in slab { fillRow(y + row * outputs, with: bias, count: outputs) }
+      pool.clock?.lap(worker, .elementwise)
       BLAS.multiply(
         transposeB: true, m: slab.count, n: outputs, k: inputs, x + start * inputs, lda: inputs,
-        weight, ldb: inputs, beta: 0, y + start * outputs, ldc: outputs)
+        weight, ldb: inputs, beta: bias.isEmpty ? 0 : 1, y + start * outputs, ldc: outputs)
+      guard let activated else { return }
       pool.clock?.lap(worker, .products)
       for row in slab {
-        let line = y + row * outputs
-        for slice in bias { addRow(slice.values, to: line + slice.start, count: slice.count) }
-        if let activated { GELUKernel.forward(line, activated + row * outputs, count: outputs) }
+        GELUKernel.forward(y + row * outputs, activated + row * outputs, count: outputs)
       }
     }
   }
@@ -92,6 +95,19 @@ public enum LinearKernel {
     }
     return y
   }
+}
+
+/// The biases in their columns and zeros elsewhere; nothing where there are none.
+private func fillRow(
+  _ row: UnsafeMutablePointer<Float>, with bias: [LinearKernel.BiasSlice], count: Int
+) {
+  var end = 0
+  for slice in bias {
+    (row + end).update(repeating: 0, count: slice.start - end)
+    (row + slice.start).update(from: slice.values, count: slice.count)
+    end = slice.start + slice.count
+  }
+  if end > 0 { (row + end).update(repeating: 0, count: count - end) }
 }
 
 /// `destination += source`.
