@@ -4,13 +4,10 @@ import Training
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measures this machine.", subcommands: [Step.self])
+    commandName: "bench", abstract: "Measures this machine.", subcommands: [Step.self, GEMM.self])
 
-  struct Step: ParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "Full CAE training steps on generated images, against the products alone.",
-      discussion: "Example: cae-dist bench step --model base --batch 16 --threads 2")
-
+  /// What is measured.
+  struct Workload: ParsableArguments {
     @Option(name: .long, help: "tiny, small, base or large.")
     var model = "base"
 
@@ -23,23 +20,55 @@ struct Bench: ParsableCommand {
     @Option(name: .long, help: "Side of the images in pixels.")
     var imageSize = 224
 
+    @Flag(name: .long, help: "One JSON object on standard output.")
+    var json = false
+  }
+
+  struct Step: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Full CAE training steps on generated images, against the products alone.",
+      discussion: """
+        Example: cae-dist bench step --model base --batch 16 --threads 2 \
+        --set parallelism.activationCheckpointing=blocks
+        """)
+
+    @OptionGroup var workload: Workload
+
     @Option(name: .long, help: "Steps to time, after one that is not.")
     var repeats = 5
 
-    @Flag(name: .long, help: "Keeps only the inputs of blocks, and computes them twice.")
-    var checkpointing = false
-
-    @Flag(name: .long, help: "One JSON object on standard output.")
-    var json = false
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "Overrides a value of the configuration; may be repeated.", valueName: "section.key=value"))
+    var set: [String] = []
 
     func run() throws {
       runAlone {
         let report = try StepBenchmark(
           StepBenchmark.Options(
-            model: model, batch: batch, threads: threads, imageSize: imageSize, repeats: repeats,
-            keepsBlockInputsOnly: checkpointing)
+            model: workload.model, batch: workload.batch, threads: workload.threads,
+            imageSize: workload.imageSize, repeats: repeats, overrides: set)
         ).run()
-        if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        if workload.json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        return .success
+      }
+    }
+  }
+
+  struct GEMM: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "gemm", abstract: "The matrix products of a CAE step alone.",
+      discussion: "Example: cae-dist bench gemm --model base --batch 16 --threads 2")
+
+    @OptionGroup var workload: Workload
+
+    func run() throws {
+      runAlone {
+        let report = try ProductBenchmark.run(
+          model: workload.model, batch: workload.batch, threads: workload.threads,
+          imageSize: workload.imageSize)
+        if workload.json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success
       }
     }

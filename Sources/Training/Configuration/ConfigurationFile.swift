@@ -27,17 +27,23 @@ public struct ResolvedConfiguration {
   public func makeMethod(
     _ context: MethodContext
   ) throws(ConfigurationError) -> any PretrainingMethod {
-    try ResolvedConfiguration.make(methodType, tree["method"], context)
+    try make(methodType, context)
   }
 
-  private static func make<Method: PretrainingMethod>(
-    _ type: Method.Type, _ section: Node?, _ context: MethodContext
-  ) throws(ConfigurationError) -> any PretrainingMethod {
-    var pairs = section?.mapping.map { Array($0) } ?? []
+  /// The method's section as its own type, for those who know the method.
+  public func methodConfiguration<Method: PretrainingMethod>(
+    of type: Method.Type
+  ) throws(ConfigurationError) -> Method.Configuration {
+    var pairs = tree["method"]?.mapping.map { Array($0) } ?? []
     pairs.removeAll { $0.key.string == "name" }
     let node = Node(pairs.map { ($0.key, $0.value) })
-    return try Method(
-      try ConfigurationTree.decode(Method.Configuration.self, from: node, at: "method"), context)
+    return try ConfigurationTree.decode(Method.Configuration.self, from: node, at: "method")
+  }
+
+  private func make<Method: PretrainingMethod>(
+    _ type: Method.Type, _ context: MethodContext
+  ) throws(ConfigurationError) -> any PretrainingMethod {
+    try Method(try methodConfiguration(of: type), context)
   }
 }
 
