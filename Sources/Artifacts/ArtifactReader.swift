@@ -60,6 +60,11 @@ public final class ArtifactReader {
     }
   }
 
+  /// Whether the root has an attribute of that name.
+  public func hasAttribute(_ name: String) throws(ArtifactError) -> Bool {
+    try wrapped { file throws(HDF5Error) in try file.root.hasAttribute(name) }
+  }
+
   public func string(_ attribute: String) throws(ArtifactError) -> String {
     try wrapped { file throws(HDF5Error) in try file.root.stringAttribute(attribute) }
   }

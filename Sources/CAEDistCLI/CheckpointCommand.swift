@@ -8,7 +8,7 @@ struct CheckpointCommand: ParsableCommand {
   struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Step, samples seen, parameter hash and shapes of a checkpoint.",
-      discussion: "Example: cae-dist checkpoint inspect runs/quickstart/step-00001000 --json")
+      discussion: "Example: cae-dist checkpoint inspect runs/quickstart/step-00000937 --json")
 
     @Argument(help: "Checkpoint folder.")
     var path: String

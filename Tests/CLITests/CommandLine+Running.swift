@@ -44,8 +44,12 @@ struct Program {
 
   /// Starts it, alone or on ranks of this machine.
   ///
-  /// - Parameter ranks: nil: without mpirun.
-  init(_ arguments: [String], ranks: Int? = nil, dataHome: String? = nil) throws {
+  /// - Parameters:
+  ///   - ranks: nil: without mpirun.
+  ///   - folder: Where it is started; nil: where the tests are.
+  init(
+    _ arguments: [String], ranks: Int? = nil, dataHome: String? = nil, folder: String? = nil
+  ) throws {
     streams = try TemporaryFolder("streams")
     // Tests of MPI in this process have put variables there by which another mpirun would take
     // itself for a part of their job.
@@ -57,6 +61,7 @@ struct Program {
     environment["OPENBLAS_NUM_THREADS"] = "1"
     environment["XDG_DATA_HOME"] = dataHome ?? streams.path
     process.environment = environment
+    if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
     if let ranks {
       process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
       process.arguments =
@@ -94,9 +99,10 @@ struct Program {
 
   /// Runs it to its end.
   static func run(
-    _ arguments: [String], ranks: Int? = nil, within limit: Double = 60, dataHome: String? = nil
+    _ arguments: [String], ranks: Int? = nil, within limit: Double = 60, dataHome: String? = nil,
+    folder: String? = nil
   ) throws -> Ended {
-    try Program(arguments, ranks: ranks, dataHome: dataHome).end(within: limit)
+    try Program(arguments, ranks: ranks, dataHome: dataHome, folder: folder).end(within: limit)
   }
 
   /// Whether a process of this machine has a word in its arguments.

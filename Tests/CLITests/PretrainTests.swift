@@ -121,6 +121,17 @@ struct PretrainTests {
     #expect(codebooks[0] == codebooks[2])
   }
 
+  @Test func tokenizerFileMayBeABareName() throws {
+    let folder = try TemporaryFolder("bare")
+    let ended = try Program.run(
+      [
+        "tokenizer", "fit", "--config", tiny.configuration, "--vocabulary", "4", "--iterations",
+        "1", "--file", "tokenizer.h5",
+      ], folder: folder.path)
+    #expect(ended.code == 0, "\(ended)")
+    #expect(Files.exists(folder.file("tokenizer.h5")))
+  }
+
   @Test func tokenizerFileGoesWhereItIsTold() throws {
     let folder = try TemporaryFolder("relative")
     let ended = try Program.run([

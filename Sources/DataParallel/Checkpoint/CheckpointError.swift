@@ -12,8 +12,8 @@ public enum CheckpointError: Error, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .incomplete(let path):
-      "\(path) is not a complete checkpoint: it has no manifest.json; name another, or use "
-        + "--resume auto for the newest complete one"
+      "\(path) is not a complete checkpoint (it has no manifest.json); name a folder step-NNNNNNNN "
+        + "of a run's output"
     case .newerFormat(let path, let version):
       "\(path) has checkpoint format \(version), newer than this program knows "
         + "(\(CheckpointFormat.version)); use a newer cae-dist"

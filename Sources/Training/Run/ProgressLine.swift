@@ -38,7 +38,8 @@ final class ProgressLine {
     lastDraw = now
     let done = record.step - begin.step
     let rate = done > 1 ? (now - begin.time) / Double(done - 1) : 0
-    let text = line(record, remaining: rate * Double(totalSteps - record.step))
+    // One step says nothing of the next: the first one also warms everything up.
+    let text = line(record, remaining: done > 1 ? rate * Double(totalSteps - record.step) : nil)
     write(isTerminal ? "\r\u{1B}[K" + text : text + "\n")
     isOpen = isTerminal
     if isLast { close() }
@@ -55,7 +56,7 @@ final class ProgressLine {
     isOpen = false
   }
 
-  private func line(_ record: StepRecord, remaining: Double) -> String {
+  private func line(_ record: StepRecord, remaining: Double?) -> String {
     func figure(_ key: String, _ format: String) -> String {
       record[key].map { String(format: format, $0) } ?? "-"
     }
@@ -66,7 +67,8 @@ final class ProgressLine {
       "step \(record.step)/\(totalSteps)", "epoch " + figure("epoch", "%.2f"),
       "loss " + figure("loss", "%.4f"), terms.joined(separator: " "),
       "lr " + figure("learningRate", "%.2e"), "norm " + figure("gradientNorm", "%.2f"),
-      figure("imagesPerSecond", "%.1f") + " images/s", "ETA " + ProgressLine.duration(remaining),
+      figure("imagesPerSecond", "%.1f") + " images/s",
+      remaining.map { "ETA " + ProgressLine.duration($0) },
       heldOut,
     ].compactMap(\.self).joined(separator: "  ")
   }

@@ -65,7 +65,9 @@ public final class TrainingRun {
     if let missing = paths.first(where: { !Files.exists($0) }) {
       let hint =
         missing.hasPrefix(DataHome.path)
-        ? "run Scripts/quickstart, which makes it" : "pack your images with cae-dist data pack"
+        ? "run Scripts/quickstart, which makes it"
+        : "pack your images with cae-dist data pack"
+          + (key == "data.validation" ? ", or leave it out: --set data.validation=[]" : "")
       throw ConfigurationError(key, "\(missing) does not exist; \(hint)")
     }
     let index = try ShardIndex(paths: paths)

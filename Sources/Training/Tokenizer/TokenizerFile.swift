@@ -52,7 +52,7 @@ public enum TokenizerFile {
   /// The tokenizer, and the share of each code among the patches that it was checked on.
   public static func read(_ path: String) throws -> (KMeansTokenizer, shares: [Float]) {
     let reader = try ArtifactReader(path: path)
-    guard try reader.string("kind") == kind else {
+    guard try reader.hasAttribute("kind"), try reader.string("kind") == kind else {
       throw ArtifactError(path: path, reason: "it is not a tokenizer")
     }
     guard let filter = ResampleFilter(rawValue: try reader.string("filter")) else {

@@ -44,8 +44,13 @@ public final class TokenizerFit {
     _ configuration: TrainingConfiguration, _ options: Options, group: any ProcessGroup,
     localSize: Int
   ) throws {
-    guard options.vocabularySize > 1, options.iterations > 0 else {
-      throw ConfigurationError("--vocabulary", "must be at least 2, and --iterations at least 1")
+    // The start takes time with the square of the vocabulary; published ones have 8192 codes.
+    guard (2...65_536).contains(options.vocabularySize) else {
+      throw ConfigurationError(
+        "--vocabulary", "must be between 2 and 65536, not \(options.vocabularySize)")
+    }
+    guard options.iterations > 0 else {
+      throw ConfigurationError("--iterations", "must be at least 1, not \(options.iterations)")
     }
     self.configuration = configuration
     self.options = options

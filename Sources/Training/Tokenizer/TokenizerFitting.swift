@@ -17,6 +17,7 @@ public enum TokenizerFitting {
       guard let path = file ?? resolved.methodValue("tokenizer"), !path.isEmpty else {
         throw ConfigurationError("--file", "name the tokenizer's file here or in method.tokenizer")
       }
+      if cluster.group.rank == 0 { try makeFolder(of: path) }
       let options = TokenizerFit.Options(vocabularySize: vocabularySize, iterations: iterations)
       return (
         try TokenizerFit(
@@ -24,16 +25,25 @@ public enum TokenizerFitting {
       )
     }
     let isFirst = cluster.group.rank == 0
+    if isFirst {
+      say(
+        "\(vocabularySize) codes for \(path): choosing the start, then \(iterations) mini-batches")
+    }
     let outcome = try fit.run { done, total in
       if isFirst, done % 50 == 0 || done == total { say("iteration \(done)/\(total)") }
     }
     try agreement.run {
       guard isFirst else { return }
-      try Files.makeDirectory(String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)))
       try TokenizerFile.write(outcome.tokenizer, shares: outcome.shares, to: path)
       say("wrote \(path)\n" + (try TokenizerSummary(path: path).text))
     }
     return .success
+  }
+
+  /// Before the work, so that a path that cannot be written fails at once.
+  private static func makeFolder(of path: String) throws(FileError) {
+    guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
+    try Files.makeDirectory(String(path[..<slash]))
   }
 
   private static func say(_ text: String) {
