@@ -4,7 +4,7 @@ import Training
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measures this machine.", subcommands: [Step.self, GEMM.self])
+    commandName: "bench", abstract: "Measures this machine.", subcommands: [Step.self, Gemm.self])
 
   /// What is measured.
   struct Workload: ParsableArguments {
@@ -56,9 +56,9 @@ struct Bench: ParsableCommand {
     }
   }
 
-  struct GEMM: ParsableCommand {
+  struct Gemm: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "gemm", abstract: "The matrix products of a CAE step alone.",
+      abstract: "The matrix products of a CAE step alone.",
       discussion: "Example: cae-dist bench gemm --model base --batch 16 --threads 2")
 
     @OptionGroup var workload: Workload

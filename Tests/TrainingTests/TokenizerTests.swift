@@ -44,7 +44,7 @@ import Testing
     #expect(Set(codebooks).count == 3)
   }
 
-  @Test(arguments: [(1, 3), (0, 3), (12, 0)])
+  @Test(arguments: [(1, 3), (0, 3), (65_537, 3), (12, 0)])
   func impossibleSizesAreRefused(vocabularySize: Int, iterations: Int) throws {
     let resolved = try tiny.resolve()
     let error = #expect(throws: ConfigurationError.self) {
@@ -53,7 +53,7 @@ import Testing
         TokenizerFit.Options(vocabularySize: vocabularySize, iterations: iterations),
         group: SingleProcessGroup(), localSize: 1)
     }
-    #expect(error?.keyPath == "--vocabulary")
+    #expect(error?.keyPath == (iterations == 0 ? "--iterations" : "--vocabulary"))
   }
 
   @Test func fittedTokenizerTrains() throws {
