@@ -15,40 +15,42 @@ public enum LinearKernel {
 
   /// `y = x W^T + b`, and where `activated` is given also `activated = GELU(y)`.
   ///
-  /// Rows are split over the threads.
+  /// The longer side of y is split over the threads.
   public static func forward(
     _ pool: ThreadPool, x: UnsafePointer<Float>, weight: UnsafePointer<Float>,
     bias: [BiasSlice], y: UnsafeMutablePointer<Float>, activated: UnsafeMutablePointer<Float>?,
     rows: Int, inputs: Int, outputs: Int
   ) {
     let rest: KernelKind = activated == nil ? .products : .activations
-    pool.runSlabs(of: rows, granule: 4, as: rest) { slab, worker in
-      let start = slab.lowerBound
+    runTiles(pool, rows: rows, columns: outputs, as: rest) { rows, columns, worker in
+      let start = columns.lowerBound
       // The product adds to the bias: the library would clear the output in a pass of its own
       // anyway, so this one costs nothing.
-      for row in slab { fillRow(y + row * outputs, with: bias, count: outputs) }
+      for row in rows { fillRow(y + row * outputs, columns, with: bias) }
       pool.clock?.lap(worker, .elementwise)
       BLAS.multiply(
-        transposeB: true, m: slab.count, n: outputs, k: inputs, x + start * inputs, lda: inputs,
-        weight, ldb: inputs, beta: bias.isEmpty ? 0 : 1, y + start * outputs, ldc: outputs)
+        transposeB: true, m: rows.count, n: columns.count, k: inputs,
+        x + rows.lowerBound * inputs, lda: inputs, weight + start * inputs, ldb: inputs,
+        beta: bias.isEmpty ? 0 : 1, y + rows.lowerBound * outputs + start, ldc: outputs)
       guard let activated else { return }
       pool.clock?.lap(worker, .products)
-      for row in slab {
-        GELUKernel.forward(y + row * outputs, activated + row * outputs, count: outputs)
+      for row in rows {
+        let offset = row * outputs + start
+        GELUKernel.forward(y + offset, activated + offset, count: columns.count)
       }
     }
   }
 
-  /// `dX = dY W` (`+ dX` where `accumulate`). Rows are split over the threads.
+  /// `dX = dY W` (`+ dX` where `accumulate`). The longer side of dX is split over the threads.
   public static func backwardInput(
     _ pool: ThreadPool, dY: UnsafePointer<Float>, weight: UnsafePointer<Float>,
     dX: UnsafeMutablePointer<Float>, accumulate: Bool, rows: Int, inputs: Int, outputs: Int
   ) {
-    pool.runSlabs(of: rows, granule: 4, as: .products) { slab, _ in
+    runTiles(pool, rows: rows, columns: inputs, as: .products) { rows, columns, _ in
       BLAS.multiply(
-        m: slab.count, n: inputs, k: outputs, dY + slab.lowerBound * outputs, lda: outputs,
-        weight, ldb: inputs, beta: accumulate ? 1 : 0, dX + slab.lowerBound * inputs,
-        ldc: inputs)
+        m: rows.count, n: columns.count, k: outputs, dY + rows.lowerBound * outputs, lda: outputs,
+        weight + columns.lowerBound, ldb: inputs, beta: accumulate ? 1 : 0,
+        dX + rows.lowerBound * inputs + columns.lowerBound, ldc: inputs)
     }
   }
 
@@ -97,17 +99,34 @@ public enum LinearKernel {
   }
 }
 
+/// One slab a thread of the longer side of a product's output: each thread packs its slab of one
+/// operand and the whole of the other, which then is the smaller one.
+private func runTiles(
+  _ pool: ThreadPool, rows: Int, columns: Int, as kind: KernelKind,
+  _ body: (_ rows: Range<Int>, _ columns: Range<Int>, _ worker: Int) -> Void
+) {
+  if columns > rows {
+    pool.runSlabs(of: columns, granule: 16, as: kind) { body(0..<rows, $0, $1) }
+  } else {
+    pool.runSlabs(of: rows, granule: 4, as: kind) { body($0, 0..<columns, $1) }
+  }
+}
+
 /// The biases in their columns and zeros elsewhere; nothing where there are none.
 private func fillRow(
-  _ row: UnsafeMutablePointer<Float>, with bias: [LinearKernel.BiasSlice], count: Int
+  _ row: UnsafeMutablePointer<Float>, _ columns: Range<Int>, with bias: [LinearKernel.BiasSlice]
 ) {
-  var end = 0
+  if bias.isEmpty { return }
+  var end = columns.lowerBound
   for slice in bias {
-    (row + end).update(repeating: 0, count: slice.start - end)
-    (row + slice.start).update(from: slice.values, count: slice.count)
-    end = slice.start + slice.count
+    let part = (slice.start..<slice.start + slice.count).clamped(to: columns)
+    if part.isEmpty { continue }
+    (row + end).update(repeating: 0, count: part.lowerBound - end)
+    (row + part.lowerBound).update(
+      from: slice.values + (part.lowerBound - slice.start), count: part.count)
+    end = part.upperBound
   }
-  if end > 0 { (row + end).update(repeating: 0, count: count - end) }
+  (row + end).update(repeating: 0, count: columns.upperBound - end)
 }
 
 /// `destination += source`.
