@@ -83,7 +83,11 @@ let package = Package(
       // What `cae-dist` alone runs; a link to the file in Configs.
       resources: [.embedInCode("Resources/quickstart.yaml")], swiftSettings: settings),
     module(
-      "Diagnostics", ["Artifacts", "Training", "Models", "NN", "Interfaces", "TensorCore"]),
+      "Diagnostics",
+      [
+        "Artifacts", "Training", "Models", "DataParallel", "NN", "Files", "Interfaces",
+        "TensorCore",
+      ]),
     .executableTarget(
       name: "CAEDistCLI",
       dependencies: ["Training", "Diagnostics", "ShardedData", argumentParser],

@@ -11,7 +11,7 @@ struct Bench: ParsableCommand {
     @Option(name: .long, help: "tiny, small, base or large.")
     var model = "base"
 
-    @Option(name: .long, help: "Images of a step.")
+    @Option(name: .long, help: "Images of a step of a rank.")
     var batch = 16
 
     @Option(name: .long, help: "Kernel threads.")
@@ -28,6 +28,8 @@ struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Full CAE training steps on generated images, against the products alone.",
       discussion: """
+        Under mpirun each rank runs a batch of its own, and the ranks exchange gradients.
+
         Example: cae-dist bench step --model base --batch 16 --threads 2 \
         --set parallelism.activationCheckpointing=blocks
         """)
@@ -44,12 +46,11 @@ struct Bench: ParsableCommand {
     var set: [String] = []
 
     func run() throws {
-      runAlone {
-        let report = try StepBenchmark(
-          StepBenchmark.Options(
-            model: workload.model, batch: workload.batch, threads: workload.threads,
-            imageSize: workload.imageSize, repeats: repeats, overrides: set)
-        ).run()
+      ClusterRuntime.run { cluster in
+        let options = StepBenchmark.Options(
+          model: workload.model, batch: workload.batch, threads: workload.threads,
+          imageSize: workload.imageSize, repeats: repeats, overrides: set)
+        guard let report = try StepBenchmark.run(options, on: cluster) else { return .success }
         if workload.json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success
       }

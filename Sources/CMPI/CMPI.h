@@ -30,6 +30,7 @@ static inline MPI_Status *cmpi_ignore_status(void) { return MPI_STATUS_IGNORE; }
 static inline MPI_Status *cmpi_ignore_statuses(void) { return MPI_STATUSES_IGNORE; }
 static inline MPI_Request cmpi_null_request(void) { return MPI_REQUEST_NULL; }
 static inline MPI_Info cmpi_null_info(void) { return MPI_INFO_NULL; }
+static inline MPI_Win cmpi_null_window(void) { return MPI_WIN_NULL; }
 static inline MPI_Errhandler cmpi_errors_return(void) { return MPI_ERRORS_RETURN; }
 
 // Enumerators and negative numbers in parentheses, whose import differs between libraries.

@@ -5,20 +5,26 @@ import MPI
 /// The ranks of this job, however it was started.
 public final class Cluster {
   public let group: any ProcessGroup
-  /// Ranks on this host.
-  public let localSize: Int
+  /// When waiting for other ranks becomes a failure.
+  public let stallGuard: StallGuard
   /// What carries messages, for the log.
   public let transport: String
   private let runtime: MPIRuntime?
 
   private init(
-    group: any ProcessGroup, localSize: Int, transport: String, runtime: MPIRuntime?
+    group: any ProcessGroup, stallGuard: StallGuard, transport: String, runtime: MPIRuntime?
   ) {
     self.group = group
-    self.localSize = localSize
+    self.stallGuard = stallGuard
     self.transport = transport
     self.runtime = runtime
   }
+
+  /// Ranks on this host.
+  public var localSize: Int { group.hosts.count { $0 == group.hosts[group.rank] } }
+
+  /// Hosts of this job.
+  public var hostCount: Int { Set(group.hosts).count }
 
   /// Joins the job that a launcher started, or goes alone where there is none.
   ///
@@ -27,15 +33,16 @@ public final class Cluster {
   public static func join() throws(CollectiveError) -> Cluster {
     guard wasLaunched else {
       return Cluster(
-        group: SingleProcessGroup(), localSize: 1, transport: "one process", runtime: nil)
+        group: SingleProcessGroup(), stallGuard: StallGuard(), transport: "one process",
+        runtime: nil)
     }
     yieldWhereOversubscribed()
     do {
       let runtime = try MPIRuntime.initialize()
-      let host = try runtime.world.splitByHost()
+      let stallGuard = StallGuard()
       return Cluster(
-        group: MPIProcessGroup(communicator: runtime.world), localSize: host.size,
-        transport: try runtime.libraryVersion, runtime: runtime)
+        group: try MPIProcessGroup(communicator: runtime.world, stallGuard: stallGuard),
+        stallGuard: stallGuard, transport: try runtime.libraryVersion, runtime: runtime)
     } catch {
       throw CollectiveError(operation: "starting MPI", reason: "\(error)")
     }
@@ -44,6 +51,7 @@ public final class Cluster {
   /// Leaves in order. Collective: returns when all ranks have come here.
   public func leave() {
     // Nothing can be done about a failure at this point, and the exit code is decided already.
+    try? (group as? MPIProcessGroup)?.close()
     try? runtime?.finalize()
   }
 

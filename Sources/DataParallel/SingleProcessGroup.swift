@@ -6,6 +6,7 @@ public final class SingleProcessGroup: ProcessGroup {
 
   public var rank: Int { 0 }
   public var worldSize: Int { 1 }
+  public var hosts: [Int] { [0] }
 
   public func barrier() throws(CollectiveError) {}
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws(CollectiveError) {}
@@ -22,4 +23,20 @@ public final class SingleProcessGroup: ProcessGroup {
   }
 
   public func allGather(_ bytes: [UInt8]) throws(CollectiveError) -> [UInt8] { bytes }
+
+  public func shareMemory(
+    byteCount: Int, purpose: String
+  ) throws(CollectiveError) -> SharedMemory { .privateMemory(byteCount: byteCount) }
+
+  public func startSend(
+    _ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int
+  ) throws(CollectiveError) -> any Transfer {
+    throw CollectiveError(operation: "send", reason: "there is no rank \(rank) of 1 to send to")
+  }
+
+  public func startReceive(
+    _ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int
+  ) throws(CollectiveError) -> any Transfer {
+    throw CollectiveError(operation: "receive", reason: "there is no other rank of 1")
+  }
 }

@@ -8,12 +8,16 @@ import Synchronization
 public final class ThreadProcessGroup: ProcessGroup {
   public let rank: Int
   public let worldSize: Int
+  public let hosts: [Int]
   private let meeting: ThreadMeeting
+  private let mailbox: ThreadMailbox
 
-  private init(rank: Int, meeting: ThreadMeeting) {
+  private init(rank: Int, hosts: [Int], meeting: ThreadMeeting, mailbox: ThreadMailbox) {
     self.rank = rank
+    self.hosts = hosts
     worldSize = meeting.count
     self.meeting = meeting
+    self.mailbox = mailbox
   }
 
   /// Runs `body` on `count` threads, each with a rank of one group, and waits for all of them.
@@ -21,19 +25,27 @@ public final class ThreadProcessGroup: ProcessGroup {
   /// When a body returns or throws, collectives that still wait for its rank, and all later ones,
   /// throw `CollectiveError` on the other ranks.
   ///
+  /// - Parameter hosts: A number for each rank: those with the same one count as on one host; by
+  ///   default all.
   /// - Returns: The results in rank order.
   /// - Throws: The error that was thrown first; the others follow from it.
   @discardableResult
   public static func run<Result: Sendable, Failure: Error>(
-    count: Int, body: @escaping @Sendable (ThreadProcessGroup) throws(Failure) -> Result
+    count: Int, hosts: [Int]? = nil,
+    body: @escaping @Sendable (ThreadProcessGroup) throws(Failure) -> Result
   ) throws(Failure) -> [Result] {
     precondition(count > 0, "a group of \(count) ranks")
     let meeting = ThreadMeeting(count: count)
+    let mailbox = ThreadMailbox()
+    let hosts = hosts ?? Array(repeating: 0, count: count)
+    precondition(hosts.count == count, "a host for each rank")
     let outcome = Outcome<Result, Failure>(count: count)
     let threads = (0..<count).map { rank in
       startThread {
         do throws(Failure) {
-          outcome.succeed(rank, try body(ThreadProcessGroup(rank: rank, meeting: meeting)))
+          let group = ThreadProcessGroup(
+            rank: rank, hosts: hosts, meeting: meeting, mailbox: mailbox)
+          outcome.succeed(rank, try body(group))
         } catch {
           // Before leaving, so that the errors of those who wait for this rank come later.
           outcome.fail(error)
@@ -95,6 +107,38 @@ public final class ThreadProcessGroup: ProcessGroup {
       }
     }
     return gathered
+  }
+
+  public func shareMemory(
+    byteCount: Int, purpose: String
+  ) throws(CollectiveError) -> SharedMemory {
+    let own = PrivateMemory(byteCount: byteCount)
+    var regions: [UnsafeMutableRawBufferPointer] = []
+    // Only places and sizes are shown, as the sizes may differ.
+    var word = UInt(bitPattern: own.bytes.baseAddress)
+    try withUnsafeMutableBytes(of: &word) { (word) throws(CollectiveError) in
+      try exchange("shareMemory", word) { [self] in
+        for other in 0..<worldSize where hosts[other] == hosts[rank] {
+          let start = UnsafeMutableRawPointer(bitPattern: $0[other].load(as: UInt.self))
+          regions.append(UnsafeMutableRawBufferPointer(start: start, count: byteCount))
+        }
+      }
+    }
+    mailbox.keep(own)
+    return SharedMemory(regions: regions, owner: mailbox)
+  }
+
+  public func startSend(
+    _ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int
+  ) throws(CollectiveError) -> any Transfer {
+    mailbox.send([UInt8](bytes), .init(source: self.rank, destination: rank, tag: tag))
+    return ThreadSend()
+  }
+
+  public func startReceive(
+    _ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int
+  ) throws(CollectiveError) -> any Transfer {
+    ThreadReceive(bytes, .init(source: rank, destination: self.rank, tag: tag), mailbox)
   }
 
   // MARK: Helpers

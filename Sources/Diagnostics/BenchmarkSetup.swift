@@ -1,3 +1,4 @@
+import DataParallel
 import Interfaces
 import Models
 import Training
@@ -9,7 +10,9 @@ struct BenchmarkSetup {
   let model: VisionTransformerConfiguration
   let method: CAE.Configuration
   let threads: Int
-  let keepsBlockInputsOnly: Bool
+  let parallelism: ParallelismSection
+  let exchange: ExchangeOptions
+  private let ownMicroBatch: Int?
 
   init(
     model name: String, imageSize: Int, threads: Int, overrides: [String]
@@ -27,17 +30,37 @@ struct BenchmarkSetup {
       method: { name: cae, decoderDim: \(size.embedDim), decoderHeads: \(size.numHeads), \
       numMaskedPatches: \(patches / 2) }
       data: { train: [generated] }
-      parallelism: { threadsPerRank: \(threads) }
+      parallelism: { threadsPerRank: \(threads), globalBatchSize: 720720 }
       """
     let resolved = try ConfigurationFile.resolve(
       text, name: "bench", overrides: overrides, methods: [CAE.self])
     model = resolved.training.model
     method = try resolved.methodConfiguration(of: CAE.self)
-    keepsBlockInputsOnly = resolved.training.parallelism.activationCheckpointing == .blocks
+    parallelism = resolved.training.parallelism
+    exchange = resolved.training.exchange
+    let isSet = overrides.contains { $0.hasPrefix("parallelism.microBatchSize=") }
+    ownMicroBatch = isSet ? parallelism.microBatchSize : nil
     self.threads = ThreadCount.resolve(resolved.training.parallelism.threadsPerRank, localSize: 1)
     guard (1..<model.patchCount).contains(method.numMaskedPatches) else {
       throw ConfigurationError(
         "method.numMaskedPatches", "must be between 1 and \(model.patchCount - 1)")
+    }
+  }
+
+  /// Images of one forward and backward of a rank's batch: all of them, unless set otherwise.
+  func microBatch(_ batch: Int) -> Int { ownMicroBatch ?? batch }
+
+  func requireShares(of batch: Int, ranks: Int) throws(ConfigurationError) {
+    let micro = microBatch(batch)
+    guard batch % micro == 0 else {
+      throw ConfigurationError(
+        "parallelism.microBatchSize", "\(micro) does not divide the batch of \(batch)")
+    }
+    let possible = MicroBatchOrder.deterministicWorldSizes(microBatches: batch / micro * ranks)
+    guard !exchange.isDeterministic || possible.contains(ranks) else {
+      throw ConfigurationError(
+        "parallelism.deterministic",
+        "needs a power of two of micro-batches a rank, not \(batch / micro)")
     }
   }
 

@@ -155,13 +155,25 @@ public final class Verification {
     let optimizer = AdamW(trajectory.optimizer, for: tree, allocator: HeapAllocator())
     for index in 0..<trajectory.losses.count {
       let loss = try step()
-      let norm = optimizer.update(
-        parameters, gradients: gradients, gradientCount: 1,
-        learningRate: trajectory.optimizer.learningRate, step: index + 1, pool: pool)
+      let norm = try update(optimizer, trajectory.optimizer.learningRate, step: index + 1)
       report.trajectory.see(
         relative(loss, Double(trajectory.losses[index])), "loss of step \(index)")
       report.trajectory.see(
         relative(norm, Double(trajectory.gradientNorms[index])), "gradient norm of step \(index)")
+    }
+  }
+}
+
+extension Verification {
+  private func update(
+    _ optimizer: AdamW, _ learningRate: Double, step: Int
+  ) throws(ArtifactError) -> Double {
+    do throws(CorruptedParameters) {
+      return try optimizer.update(
+        parameters, gradients: gradients, gradientCount: 1, learningRate: learningRate,
+        step: step, pool: pool)
+    } catch {
+      throw ArtifactError(path: reference.path, reason: error.description)
     }
   }
 }

@@ -37,4 +37,8 @@ public struct MPIRequest: ~Copyable {
     try checked(status, operation)
     return flag != 0
   }
+
+  /// Gives the operation up without an end, in a process that is about to be ended itself: the
+  /// buffer still belongs to the library.
+  public consuming func abandon() { isComplete = true }
 }

@@ -50,6 +50,32 @@ public final class ParameterTree {
     return parameter
   }
 
+  /// Values of a parameter that are summed up together in norms; where ranks share a parameter,
+  /// they divide it at multiples of this: the pieces are the same whoever has them.
+  public static let chunk = 4096
+
+  /// The chunks, without padding, of a range of the flat layout.
+  public func chunks(in range: Range<Int>) -> [Range<Int>] {
+    var chunks: [Range<Int>] = []
+    var index = max(0, entries.partitioningIndex { $0.parameter.offset > range.lowerBound } - 1)
+    while index < entries.count, entries[index].parameter.offset < range.upperBound {
+      let (start, count) = (entries[index].parameter.offset, entries[index].parameter.count)
+      for first in stride(from: start, to: start + count, by: ParameterTree.chunk) {
+        let chunk = (first..<min(start + count, first + ParameterTree.chunk)).clamped(to: range)
+        if !chunk.isEmpty { chunks.append(chunk) }
+      }
+      index += 1
+    }
+    return chunks
+  }
+
+  /// The parameter at a place of the flat layout.
+  ///
+  /// - Precondition: `place` is in `0..<flatCount`.
+  public func parameter(at place: Int) -> Parameter {
+    entries[entries.partitioningIndex { $0.parameter.offset > place } - 1].parameter
+  }
+
   /// Number of trained values, without padding.
   public var parameterCount: Int { entries.reduce(0) { $0 + $1.parameter.count } }
 
@@ -68,7 +94,19 @@ public final class FlatBuffer {
     storage = allocator.allocate(count: tree.flatCount, purpose: purpose)
   }
 
+  /// - Precondition: The storage has the length of the tree's layout.
+  public init(for tree: ParameterTree, storage: Storage) {
+    precondition(storage.count == tree.flatCount, "a buffer of another length")
+    count = tree.flatCount
+    self.storage = storage
+  }
+
   public var pointer: UnsafeMutablePointer<Float> { storage.pointer }
+
+  /// The memory of a range of places.
+  public func memory(_ range: Range<Int>) -> UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: pointer + range.lowerBound, count: range.count)
+  }
 
   public func pointer(_ parameter: Parameter) -> UnsafeMutablePointer<Float> {
     storage.pointer + parameter.offset
@@ -91,6 +129,78 @@ public final class FlatBuffer {
         UnsafeMutableBufferPointer(
           start: pointer(entry.parameter), count: entry.parameter.count), &random)
     }
+  }
+}
+
+/// Values for some ranges of a tree's flat layout, one range after the other: what a rank keeps of
+/// gradients or moments where the ranks share the work.
+public final class ShardBuffer {
+  /// Ascending and disjoint.
+  public let ranges: [Range<Int>]
+  /// Number of values.
+  public let count: Int
+  private let storage: Storage
+  private let bases: [UnsafeMutablePointer<Float>]
+
+  public init(_ ranges: [Range<Int>], allocator: any MemoryAllocator, purpose: String) {
+    self.ranges = ranges
+    count = ranges.reduce(0) { $0 + $1.count }
+    storage = allocator.allocate(count: count, purpose: purpose)
+    var next = storage.pointer
+    bases = ranges.map { range in
+      defer { next += range.count }
+      return next
+    }
+  }
+
+  /// The ranges of a whole buffer where they are.
+  public init(_ ranges: [Range<Int>], of whole: Storage) {
+    self.ranges = ranges
+    count = ranges.reduce(0) { $0 + $1.count }
+    storage = whole
+    bases = ranges.map { whole.pointer + $0.lowerBound }
+  }
+
+  /// The first value of the range with this number.
+  public func pointer(range index: Int) -> UnsafeMutablePointer<Float> { bases[index] }
+
+  /// The memory of each range.
+  public var memory: [UnsafeMutableBufferPointer<Float>] {
+    zip(bases, ranges).map { UnsafeMutableBufferPointer(start: $0, count: $1.count) }
+  }
+
+  /// The same memory as one flat buffer, where it has all values.
+  public func whole(_ tree: ParameterTree) -> FlatBuffer? {
+    guard ranges == [0..<tree.flatCount], storage.count == tree.flatCount else { return nil }
+    return FlatBuffer(for: tree, storage: storage)
+  }
+
+  /// Takes the values of its ranges from a whole buffer.
+  public func copy(from whole: FlatBuffer) {
+    for (range, base) in zip(ranges, bases) {
+      base.update(from: whole.pointer + range.lowerBound, count: range.count)
+    }
+  }
+
+  /// The value at a place of the flat layout.
+  ///
+  /// - Precondition: A range has it.
+  public func pointer(at place: Int) -> UnsafeMutablePointer<Float> {
+    let index = ranges.partitioningIndex { $0.upperBound > place }
+    precondition(index < ranges.count && ranges[index].contains(place), "no value at \(place)")
+    return bases[index] + (place - ranges[index].lowerBound)
+  }
+}
+
+extension Array {
+  /// The first index from which on the elements satisfy a condition that all before do not.
+  public func partitioningIndex(where condition: (Element) -> Bool) -> Int {
+    var (low, high) = (0, count)
+    while low < high {
+      let middle = (low + high) / 2
+      if condition(self[middle]) { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
 }
 

@@ -131,7 +131,10 @@ struct InspectedCheckpoint: Decodable {
 func metrics(of output: String) throws -> [String] {
   try Files.readText("\(output)/metrics.jsonl").split(separator: "\n").map { line in
     line.split(separator: ",").filter { field in
-      !["imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds"].contains {
+      ![
+        "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
+        "exposedCommunicationMilliseconds",
+      ].contains {
         field.contains("\"\($0)\"")
       }
     }.joined(separator: ",")

@@ -23,10 +23,10 @@ import Testing
     let runtime = try MPIRuntime.initialize()
     // mpirun calls a rank that ends without it failed.
     atexit { try? MPIRuntime.initialize().finalize() }
-    let world = MPIProcessGroup(communicator: runtime.world)
+    let world = try MPIProcessGroup(communicator: runtime.world)
     try checkGroup(world)
-    try checkGroup(MPIProcessGroup(communicator: runtime.world.splitByHost()))
-    try checkGroup(MPIProcessGroup(communicator: runtime.alone))
+    try checkGroup(try MPIProcessGroup(communicator: runtime.world.splitByHost()))
+    try checkGroup(try MPIProcessGroup(communicator: runtime.alone))
     let error = #expect(throws: CollectiveError.self) {
       try world.broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: -1)
     }

@@ -100,6 +100,6 @@ struct ToyModel {
   }
 
   var gradientNorm: Double {
-    ReductionKernel.squaredNorm(pool, gradients.pointer, count: gradients.count).squareRoot()
+    AdamW.norm(of: gradients, tree, pool)
   }
 }

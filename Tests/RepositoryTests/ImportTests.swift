@@ -24,7 +24,9 @@ import Testing
       "Files", "Artifacts", "NN", "Models", "ShardedData", "DataParallel", "Interfaces",
       "TensorCore", "Yams",
     ],
-    "Diagnostics": ["Artifacts", "Training", "Models", "NN", "Interfaces", "TensorCore"],
+    "Diagnostics": [
+      "Artifacts", "Training", "Models", "DataParallel", "NN", "Files", "Interfaces", "TensorCore",
+    ],
     "CAEDistCLI": ["Training", "Diagnostics", "ShardedData", "ArgumentParser"],
   ]
 

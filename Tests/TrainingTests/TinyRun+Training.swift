@@ -11,7 +11,10 @@ import TestSupport
 /// One line of `metrics.jsonl`, each number as it was written.
 struct MetricsLine: Equatable, Sendable, CustomStringConvertible {
   /// What depends on the clock.
-  static let timings: Set<String> = ["imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds"]
+  static let timings: Set<String> = [
+    "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
+    "exposedCommunicationMilliseconds",
+  ]
 
   let fields: [(key: String, text: String)]
 
@@ -120,7 +123,8 @@ extension TinyRun {
     var end = RankEnd()
     do {
       let agreement = Agreement(group)
-      let run = try agreement.run { try TrainingRun(try resolve(options), group: group) }
+      let resolved = try agreement.run { try resolve(options) }
+      let run = try TrainingRun(resolved, group: group)
       let folder = try agreement.run { try RunFolder(path: run.output, rank: group.rank) }
       let (step, notes) = try Resume(run).restore(options.resume)
       end.notes = notes
@@ -129,7 +133,7 @@ extension TinyRun {
         try Trainer(run, folder: folder, step: step, showsProgress: false)
           .train(stopAfter: options.stopAfter)
       }
-      end.parameters = TinyRun.hash(run.state.parameters)
+      end.parameters = TinyRun.hash(run.optimizer.parameters)
     } catch {
       end.failure = error
     }

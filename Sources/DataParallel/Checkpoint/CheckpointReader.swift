@@ -57,9 +57,9 @@ public final class CheckpointReader {
     try loadParameters(state.tree, into: state.parameters)
     for entry in state.tree.entries {
       let name = entry.parameter.name
-      try read("moments/first/\(name)", into: state.optimizer.firstMoments.tensor(entry.parameter))
+      try read("moments/first/\(name)", into: state.firstMoments.tensor(entry.parameter))
       try read(
-        "moments/second/\(name)", into: state.optimizer.secondMoments.tensor(entry.parameter))
+        "moments/second/\(name)", into: state.secondMoments.tensor(entry.parameter))
     }
     for buffer in state.buffers { try read("buffers/\(buffer.name)", into: buffer.tensor) }
   }

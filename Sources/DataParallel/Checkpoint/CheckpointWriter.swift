@@ -50,8 +50,8 @@ public enum CheckpointWriter {
     for entry in state.tree.entries {
       let name = entry.parameter.name
       for (group, buffer) in [
-        ("parameters", state.parameters), ("moments/first", state.optimizer.firstMoments),
-        ("moments/second", state.optimizer.secondMoments),
+        ("parameters", state.parameters), ("moments/first", state.firstMoments),
+        ("moments/second", state.secondMoments),
       ] {
         try write(buffer.tensor(entry.parameter), to: "\(group)/\(name)", root)
       }

@@ -5,15 +5,18 @@ public import NN
 public struct TrainingState {
   public let tree: ParameterTree
   public let parameters: FlatBuffer
-  public let optimizer: AdamW
+  public let firstMoments: FlatBuffer
+  public let secondMoments: FlatBuffer
   public let buffers: [NamedBuffer]
 
   public init(
-    tree: ParameterTree, parameters: FlatBuffer, optimizer: AdamW, buffers: [NamedBuffer]
+    tree: ParameterTree, parameters: FlatBuffer, firstMoments: FlatBuffer,
+    secondMoments: FlatBuffer, buffers: [NamedBuffer]
   ) {
     self.tree = tree
     self.parameters = parameters
-    self.optimizer = optimizer
+    self.firstMoments = firstMoments
+    self.secondMoments = secondMoments
     self.buffers = buffers
   }
 }

@@ -1,3 +1,4 @@
+public import DataParallel
 public import Interfaces
 public import Models
 public import NN
@@ -10,6 +11,7 @@ public struct TrainingConfiguration: Codable, Sendable, Equatable {
   public var optimizer = AdamWConfiguration()
   public var schedule = ScheduleSection()
   public var parallelism = ParallelismSection()
+  public var guards = GuardSection()
   public var checkpoint = CheckpointSection()
   public var logging = LoggingSection()
 
@@ -60,12 +62,39 @@ public struct ParallelismSection: Codable, Sendable, Equatable {
   /// What backward keeps: `none` all that it needs, `blocks` only the inputs of transformer blocks,
   /// which are computed a second time: less memory for up to 30 % more time, the same bits.
   public var activationCheckpointing = ActivationCheckpointing.none
+  /// How gradients are added up: `hierarchical` inside each host first and then once between hosts,
+  /// or `mpi` by the library's allreduce.
+  public var gradientExchange = ExchangeKind.hierarchical
+  /// Values on the links between hosts: `float32`, or `bfloat16` with rounding errors kept for the
+  /// next step.
+  public var wire = Wire.float32
+  /// What ranks divide between them: `none`, `optimizer` (moments and update), or `gradients` (those
+  /// too: a bucket's memory is used again as soon as it has been added up).
+  public var sharding = Sharding.none
+  /// One copy of the parameters for all ranks of a host, in memory that they share.
+  public var sharedParameters = true
   /// Bytes of one gradient exchange.
   public var bucketBytes = 25 << 20
+  /// Exchange gradients while backward goes on.
+  public var overlap = true
+  /// The same bits on any number of ranks that divides the micro-batches of a step into powers of
+  /// two, and on any layout of hosts.
+  public var deterministic = false
+  /// Seconds that a rank waits for others before the run ends; 0: for ever.
+  public var stallTimeoutSeconds = 600.0
   /// Finished micro-batches that wait for the trainer.
   public var prefetchBatches = 2
   /// Steps between comparisons of the parameters of all ranks; 0: never.
   public var compareEverySteps = 100
+}
+
+/// What keeps a step from doing harm.
+public struct GuardSection: Codable, Sendable, Equatable {
+  /// An update is skipped where loss or gradient norm is this many standard deviations above its
+  /// mean over recent steps; 0: never.
+  public var outlierZScore = 0.0
+  /// Recent steps.
+  public var outlierWindow = 100
 }
 
 public struct CheckpointSection: Codable, Sendable, Equatable {
@@ -122,6 +151,7 @@ extension TrainingConfiguration {
         "\(parallelism.microBatchSize) does not divide the global batch of "
           + "\(parallelism.globalBatchSize)")
     }
+    try validateDeterminism()
     if parallelism.threadsPerRank != "auto" {
       guard let threads = Int(parallelism.threadsPerRank), (1...64).contains(threads) else {
         throw ConfigurationError(
@@ -129,6 +159,30 @@ extension TrainingConfiguration {
           "must be auto or a number from 1 to 64, not \(parallelism.threadsPerRank)")
       }
     }
+  }
+
+  private func validateDeterminism() throws(ConfigurationError) {
+    guard parallelism.deterministic else { return }
+    let obstacle: String? =
+      parallelism.threadsPerRank == "auto"
+      ? "parallelism.threadsPerRank to be a number"
+      : parallelism.gradientExchange == .mpi
+        ? "parallelism.gradientExchange to be hierarchical"
+        : parallelism.wire == .bfloat16 ? "parallelism.wire to be float32" : nil
+    if let obstacle { throw ConfigurationError("parallelism.deterministic", "needs \(obstacle)") }
+  }
+
+  /// How ranks share an update.
+  public var exchange: ExchangeOptions {
+    var options = ExchangeOptions()
+    options.kind = parallelism.gradientExchange
+    options.wire = parallelism.wire
+    options.sharding = parallelism.sharding
+    options.bucketBytes = parallelism.bucketBytes
+    options.overlaps = parallelism.overlap
+    options.isDeterministic = parallelism.deterministic
+    options.sharesMemory = parallelism.sharedParameters
+    return options
   }
 
   /// Micro-batches of a rank in one step.
@@ -143,6 +197,14 @@ extension TrainingConfiguration {
         "\(parallelism.globalBatchSize) is \(microBatches) micro-batches of "
           + "\(parallelism.microBatchSize), which \(worldSize) ranks do not divide; use "
           + "\(possible.suffix(8).joined(separator: ", ")) ranks, or change the batch")
+    }
+    let possible = MicroBatchOrder.deterministicWorldSizes(microBatches: microBatches)
+    guard !parallelism.deterministic || possible.contains(worldSize) else {
+      throw ConfigurationError(
+        "parallelism.deterministic",
+        "a step of \(microBatches) micro-batches has the same bits on "
+          + "\(possible.map(String.init).joined(separator: ", ")) ranks, not on \(worldSize): each "
+          + "rank's share must be a power of two")
     }
     return microBatches / worldSize
   }
@@ -183,6 +245,9 @@ extension TrainingConfiguration {
       ("parallelism.bucketBytes", Double(parallelism.bucketBytes), 4),
       ("parallelism.prefetchBatches", Double(parallelism.prefetchBatches), 1),
       ("parallelism.compareEverySteps", Double(parallelism.compareEverySteps), 0),
+      ("parallelism.stallTimeoutSeconds", parallelism.stallTimeoutSeconds, 0),
+      ("guards.outlierZScore", guards.outlierZScore, 0),
+      ("guards.outlierWindow", Double(guards.outlierWindow), 8),
       ("checkpoint.everySteps", Double(checkpoint.everySteps), 0),
       ("checkpoint.keepLast", Double(checkpoint.keepLast), 1),
       ("logging.everySteps", Double(logging.everySteps), 1),

@@ -27,6 +27,8 @@ public enum ClusterRuntime {
       exit(failure.code.rawValue)
     } catch {
       report("\(error)", rank: cluster.group.worldSize > 1 ? cluster.group.rank : nil)
+      // All who wait for the same rank say so, before the first of them ends the others.
+      if let error = error as? CollectiveError, error.isStall { sleep(2) }
       cluster.abort(code: ExitCode(for: error).rawValue)
     }
   }

@@ -2,6 +2,7 @@ import Artifacts
 public import DataParallel
 import Files
 import Interfaces
+import NN
 import ShardedData
 
 /// How the program ends; the numbers are part of its interface.
@@ -32,6 +33,7 @@ public enum ExitCode: Int32, Sendable {
       if case .alreadyHeld = error { self = .badInput } else { self = .inputOutput }
     case is ShardError, is ArtifactError: self = .badInput
     case is CollectiveError: self = .rankLost
+    case is CorruptedParameters: self = .internalError
     default: self = .internalError
     }
   }

@@ -14,9 +14,8 @@ public enum Pretraining {
     configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
-    let run = try agreement.run {
-      try TrainingRun(try configuration(), group: cluster.group, localSize: cluster.localSize)
-    }
+    let resolved = try agreement.run { try configuration() }
+    let run = try TrainingRun(resolved, group: cluster.group, stallGuard: cluster.stallGuard)
     let folder = try agreement.run { try RunFolder(path: run.output, rank: cluster.group.rank) }
     let (step, notes) = try Resume(run).restore(resume)
     try agreement.run { try folder.open(run, step: step) }
@@ -49,13 +48,14 @@ public enum Pretraining {
     let method = type(of: run.method)
     let lines =
       [
-        "cae-dist \(Version.current): \(method.name), \(run.state.tree.parameterCount) parameters",
+        "cae-dist \(Version.current): \(method.name), \(run.method.parameters.parameterCount) parameters",
         "\(cluster.group.worldSize) ranks (\(cluster.localSize) on this host) x "
           + "\(run.pool.threadCount) threads, BLAS kernels \(BLAS.coreName), \(cluster.transport)",
         "global batch \(parallelism.globalBatchSize) = \(cluster.group.worldSize) ranks x "
           + "\(run.accumulationSteps) x \(parallelism.microBatchSize); "
           + "\(run.sampler.count) images, \(run.totalSteps) steps",
-      ] + notes
+        run.optimizer.summary,
+      ] + [run.optimizer.warning].compactMap(\.self) + notes
     say(cluster, lines.joined(separator: "\n"))
   }
 

@@ -68,6 +68,7 @@ final class ProgressLine {
       "loss " + figure("loss", "%.4f"), terms.joined(separator: " "),
       "lr " + figure("learningRate", "%.2e"), "norm " + figure("gradientNorm", "%.2f"),
       figure("imagesPerSecond", "%.1f") + " images/s",
+      "exchange " + figure("exposedCommunicationMilliseconds", "%.1f") + " ms",
       remaining.map { "ETA " + ProgressLine.duration($0) },
       heldOut,
     ].compactMap(\.self).joined(separator: "  ")

@@ -39,22 +39,23 @@ public struct Resume {
   /// - Returns: Updates done so far, and sentences for the log (rank 0).
   public func restore(_ policy: ResumePolicy) throws -> (step: Int, notes: [String]) {
     var notes: [String] = []
+    var moments: (first: FlatBuffer, second: FlatBuffer)?
     let local = try agreement.run { () throws -> Int in
-      run.group.rank == 0 ? try load(policy, &notes) : 0
+      run.group.rank == 0 ? try load(policy, &moments, &notes) : 0
     }
-    let step = Int(try run.group.allReduceMaximum([Double(local)])[0])
-    for buffer in [
-      run.state.parameters, run.state.optimizer.firstMoments, run.state.optimizer.secondMoments,
-    ] {
-      try broadcast(buffer.pointer, count: buffer.count)
-    }
-    for buffer in run.state.buffers {
+    let found = try run.group.allReduceMaximum([Double(local), moments == nil ? 0 : 1])
+    try run.optimizer.distribute(moments: moments, includesMoments: found[1] > 0)
+    for buffer in run.method.buffers {
       try broadcast(buffer.tensor.pointer, count: buffer.tensor.count)
     }
-    return (step, notes)
+    return (Int(found[0]), notes)
   }
 
-  private func load(_ policy: ResumePolicy, _ notes: inout [String]) throws -> Int {
+  private typealias Moments = (first: FlatBuffer, second: FlatBuffer)
+
+  private func load(
+    _ policy: ResumePolicy, _ moments: inout Moments?, _ notes: inout [String]
+  ) throws -> Int {
     switch policy {
     case .never:
       if !CheckpointReader.candidates(in: run.output).isEmpty {
@@ -65,11 +66,11 @@ public struct Resume {
       }
       return try initialize(&notes)
     case .path(let path):
-      return try load(try CheckpointReader(path: path), &notes)
+      return try load(try CheckpointReader(path: path), &moments, &notes)
     case .auto:
       for path in CheckpointReader.candidates(in: run.output) {
         do {
-          return try load(try CheckpointReader(path: path), &notes)
+          return try load(try CheckpointReader(path: path), &moments, &notes)
         } catch let error as CheckpointError {
           if case .mismatch = error { throw error }
           notes.append("warning: \(error); trying the one before it")
@@ -79,9 +80,18 @@ public struct Resume {
     }
   }
 
-  private func load(_ reader: CheckpointReader, _ notes: inout [String]) throws -> Int {
+  private func load(
+    _ reader: CheckpointReader, _ moments: inout Moments?, _ notes: inout [String]
+  ) throws -> Int {
     try run.configuration.requireResumable(from: reader.header.configuration, path: reader.path)
-    try reader.load(into: run.state)
+    let (tree, heap) = (run.method.parameters, HeapAllocator())
+    let state = TrainingState(
+      tree: tree, parameters: run.optimizer.parameters,
+      firstMoments: FlatBuffer(for: tree, allocator: heap, purpose: "first moments"),
+      secondMoments: FlatBuffer(for: tree, allocator: heap, purpose: "second moments"),
+      buffers: run.method.buffers)
+    try reader.load(into: state)
+    moments = (state.firstMoments, state.secondMoments)
     notes.append("resuming \(reader.path): \(reader.header.step) steps done")
     return reader.header.step
   }
@@ -93,7 +103,7 @@ public struct Resume {
       return 0
     }
     try CheckpointReader(path: source).loadParameters(
-      run.state.tree, into: run.state.parameters)
+      run.method.parameters, into: run.optimizer.parameters)
     notes.append("starting anew from the weights of \(source)")
     return 0
   }

@@ -1,6 +1,7 @@
 import DataParallel
 import Files
 import Interfaces
+import Models
 import NN
 
 /// The output folder of a run: its lock, metrics and checkpoints. Only rank 0 touches the disk.
@@ -33,13 +34,19 @@ public final class RunFolder {
 
   func append(_ record: StepRecord) throws(FileError) { try metrics?.append(record) }
 
-  func saveCheckpoint(_ run: TrainingRun, step: Int) throws -> String {
-    guard lock != nil else { return "" }
+  /// - Parameter moments: Of all parameters; on rank 0.
+  func saveCheckpoint(
+    _ run: TrainingRun, _ moments: (first: FlatBuffer, second: FlatBuffer)?, step: Int
+  ) throws -> String {
+    guard lock != nil, let moments else { return "" }
     let training = run.configuration.training
     let header = CheckpointHeader(
       step: step, samplesSeen: step * training.parallelism.globalBatchSize,
       configuration: try run.configuration.yaml, programVersion: Version.current)
-    let saved = try CheckpointWriter.write(run.state, header, to: path)
+    let state = TrainingState(
+      tree: run.method.parameters, parameters: run.optimizer.parameters,
+      firstMoments: moments.first, secondMoments: moments.second, buffers: run.method.buffers)
+    let saved = try CheckpointWriter.write(state, header, to: path)
     CheckpointReader.prune(keepLast: training.checkpoint.keepLast, in: path)
     return saved
   }

@@ -12,13 +12,13 @@ import TensorCore
 public final class Trainer {
   private let run: TrainingRun
   private let agreement: Agreement
-  private let reducer: GradientReducer
-  private let sink: FlatGradientSink
   private let tape: Tape
   private let folder: RunFolder
   private let progress: ProgressLine?
   /// Updates done.
   private var step: Int
+  private let firstStep: Int
+  private var outliers: OutlierGuard
   /// A write that failed on rank 0 after the step's agreement; the next one carries it.
   private var pendingFailure: (any Error)?
   private var dataWaitMilliseconds = 0.0
@@ -31,11 +31,9 @@ public final class Trainer {
     self.folder = folder
     self.step = step
     agreement = Agreement(run.group)
-    reducer = GradientReducer(
-      gradientCount: run.gradients.count,
-      bucketBytes: run.configuration.training.parallelism.bucketBytes, group: run.group)
-    sink = FlatGradientSink(run.gradients, for: run.state.tree)
-    tape = Tape(parameters: run.state.parameters, pool: run.pool)
+    firstStep = step
+    outliers = OutlierGuard(run.configuration.training.guards)
+    tape = Tape(parameters: run.optimizer.parameters, pool: run.pool)
     tape.keepsBlockInputsOnly =
       run.configuration.training.parallelism.activationCheckpointing == .blocks
     progress =
@@ -66,9 +64,7 @@ public final class Trainer {
 
   private func makeLoader() throws -> BatchLoader {
     let parallelism = run.configuration.training.parallelism
-    let (sampler, first, count, rank) = (
-      run.sampler, step, run.accumulationSteps, run.group.rank
-    )
+    let (sampler, first, microBatches) = (run.sampler, step, run.optimizer.microBatchIndices())
     let (total, micro, global) = (
       run.totalSteps, parallelism.microBatchSize, parallelism.globalBatchSize
     )
@@ -77,11 +73,10 @@ public final class Trainer {
       transform: .training(run.configuration.training.viewPlan(run.method.views)),
       seed: sampler.seed, depth: parallelism.prefetchBatches
     ) { request in
-      let step = first + request / count
+      let step = first + request / microBatches.count
       guard step < total else { return nil }
-      // Rank r takes the consecutive micro-batches r * count ..< (r + 1) * count of the step.
       return sampler.samples(
-        step: step, microBatch: rank * count + request % count, microBatchSize: micro,
+        step: step, microBatch: microBatches[request % microBatches.count], microBatchSize: micro,
         globalBatchSize: global)
     }
   }
@@ -89,32 +84,53 @@ public final class Trainer {
   /// One update.
   private func trainStep(_ loader: BatchLoader) throws -> StepRecord {
     let started = Trainer.now()
-    sink.beginStep()
+    let optimizer = run.optimizer
+    run.stallGuard.enter(step: step + 1, isFirst: step == firstStep)
+    optimizer.beginStep()
     let local = Result { () throws -> LossSums in
       if let failure = pendingFailure { throw failure }
       return try runMicroBatches(loader)
     }
-    sink.endStep()
+    // A rank that fails still takes part in the exchange, or the others would wait for it.
+    if case .failure = local { optimizer.abandonStep() }
+    try optimizer.finishExchange()
     let sums = try agreement.settle(local)
     let microBatches = run.accumulationSteps * run.group.worldSize
-    let means = try reduce(sums, count: microBatches)
-    try reducer.reduce(run.gradients)
-    let learningRate = run.schedule.value(at: step)
-    let norm = run.state.optimizer.update(
-      run.state.parameters, gradients: run.gradients, gradientCount: microBatches,
-      learningRate: learningRate, step: step + 1, pool: run.pool)
-    guard norm.isFinite else {
+    let means = try sums.mean(over: run.group, count: microBatches)
+    let gradients = try optimizer.summarize(gradientCount: microBatches)
+    guard gradients.norm.isFinite, means.total.isFinite else {
       throw agreement.common(
         TrainingError.nonFinite(quantity: "gradient norm", step: step + 1, rank: nil))
     }
-    try run.method.didUpdateParameters(run.state.parameters, at: stepInfo(), in: run.group)
-    return try record(means, norm: norm, learningRate: learningRate, since: started)
+    let learningRate = run.schedule.value(at: step)
+    let outlier = outliers.judge(loss: means.total, norm: gradients.norm)
+    var waited = gradients.exposedSeconds
+    if outlier == nil {
+      do {
+        waited += try optimizer.update(
+          gradients, gradientCount: microBatches, learningRate: learningRate, step: step + 1)
+      } catch let error as CorruptedParameters {
+        // The others hear of it in the next step's agreement, or before the checkpoint.
+        pendingFailure = error
+      }
+      try run.method.didUpdateParameters(optimizer.parameters, at: stepInfo(), in: run.group)
+    } else {
+      try optimizer.hostBarrier()
+    }
+    var record = try record(
+      means, norm: gradients.norm, learningRate: learningRate, waited: waited, since: started)
+    if let outlier {
+      record.set("skipped", 1)
+      progress?.note("step \(step + 1): update skipped, \(outlier)")
+    }
+    return record
   }
 
   private func runMicroBatches(_ loader: BatchLoader) throws -> LossSums {
     var sums = LossSums()
     let waited = loader.waitMilliseconds
-    for _ in 0..<run.accumulationSteps {
+    for index in 0..<run.accumulationSteps {
+      run.optimizer.beginMicroBatch(index)
       guard let batch = try loader.next() else {
         throw TrainingError.input(
           path: run.configuration.training.data.train[0], reason: "the loader ended early")
@@ -123,31 +139,26 @@ public final class Trainer {
         for: batch, ForwardContext(tape: tape, keys: batch.keys, step: stepInfo()))
       sums.add(output)
       tape.backward(
-        from: output.terms.map { ($0.loss.variable, Float($0.weight)) }, into: sink)
+        from: output.terms.map { ($0.loss.variable, Float($0.weight)) }, into: run.optimizer.sink)
+      try run.optimizer.endMicroBatch()
     }
     dataWaitMilliseconds = loader.waitMilliseconds - waited
+    // Found where it arose: after the exchange every rank has it.
+    if !sums.total.isFinite { throw nonFinite("loss") }
+    if let name = run.optimizer.nonFiniteParameter { throw nonFinite("gradient of \(name)") }
     return sums
   }
 
-  /// Means over the micro-batches of all ranks; an error where the loss is not finite.
-  private func reduce(_ sums: LossSums, count: Int) throws -> LossSums {
-    let local = sums.total
-    let means = try sums.mean(over: run.group, count: count)
-    guard !means.total.isFinite else { return means }
-    let guilty = local.isFinite ? 0 : Double(run.group.worldSize - run.group.rank)
-    let lowest = try run.group.allReduceMaximum([guilty])[0]
-    throw agreement.common(
-      TrainingError.nonFinite(
-        quantity: "loss", step: step + 1,
-        rank: lowest > 0 ? run.group.worldSize - Int(lowest) : nil))
+  private func nonFinite(_ quantity: String) -> TrainingError {
+    TrainingError.nonFinite(quantity: quantity, step: step + 1, rank: run.group.rank)
   }
 
   private func record(
-    _ means: LossSums, norm: Double, learningRate: Double, since started: Double
+    _ means: LossSums, norm: Double, learningRate: Double, waited: Double, since started: Double
   ) throws -> StepRecord {
     let global = run.configuration.training.parallelism.globalBatchSize
     let times = try run.group.allReduceMaximum([
-      (Trainer.now() - started) * 1e3, dataWaitMilliseconds,
+      (Trainer.now() - started) * 1e3, dataWaitMilliseconds, waited * 1e3,
     ])
     var record = StepRecord(step: step + 1)
     let samples = (step + 1) * global
@@ -161,6 +172,7 @@ public final class Trainer {
     record.set("imagesPerSecond", Double(global) / (times[0] / 1e3))
     record.set("stepMilliseconds", times[0])
     record.set("dataWaitMilliseconds", times[1])
+    record.set("exposedCommunicationMilliseconds", times[2])
     return record
   }
 
@@ -174,7 +186,7 @@ public final class Trainer {
     let training = run.configuration.training
     if isDue(training.parallelism.compareEverySteps) || isLast {
       if let divergence = try ConsistencyCheck.divergence(
-        of: run.state.parameters, step: step, in: run.group)
+        of: run.optimizer.parameters, step: step, in: run.group)
       {
         throw agreement.common(TrainingError.diverged(divergence))
       }
@@ -185,10 +197,9 @@ public final class Trainer {
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
 
   private func checkpoint() throws {
-    let path = try agreement.run { () throws -> String in
-      if let failure = pendingFailure { throw failure }
-      return try folder.saveCheckpoint(run, step: step)
-    }
+    try agreement.settle(pendingResult())
+    let moments = try run.optimizer.gatherMoments()
+    let path = try agreement.run { try folder.saveCheckpoint(run, moments, step: step) }
     progress?.note("checkpoint \(path)")
   }
 

@@ -6,14 +6,13 @@ public import NN
 public import ShardedData
 public import TensorCore
 
-/// Everything that a configuration builds on one rank. Building communicates with nobody, so it
-/// can fail on one rank; the loop is `Trainer`.
+/// Everything that a configuration builds on one rank; the loop is `Trainer`.
 public final class TrainingRun {
   public let configuration: ResolvedConfiguration
   public let group: any ProcessGroup
+  public let stallGuard: StallGuard
   public let method: any PretrainingMethod
-  public let state: TrainingState
-  public let gradients: FlatBuffer
+  public let optimizer: DistributedOptimizer
   public let pool: ThreadPool
   public let accumulationSteps: Int
   public let sampler: DistributedSampler
@@ -23,40 +22,86 @@ public final class TrainingRun {
   let trainIndex: ShardIndex
   let validationIndex: ShardIndex?
 
-  /// - Parameter localSize: Ranks on this host, for `threadsPerRank: auto`.
+  /// Collective. Blocking. What fails on one rank fails on all.
   public init(
-    _ configuration: ResolvedConfiguration, group: any ProcessGroup, localSize: Int = 1,
-    allocator: any MemoryAllocator = HeapAllocator()
+    _ configuration: ResolvedConfiguration, group: any ProcessGroup,
+    stallGuard: StallGuard = StallGuard()
   ) throws {
     let training = configuration.training
+    let agreement = Agreement(group)
+    // What needs nobody else, and can fail on one rank alone.
+    let parts = try agreement.run { try Parts(configuration, group) }
     self.configuration = configuration
     self.group = group
+    self.stallGuard = stallGuard
     output = training.run.output
-    accumulationSteps = try training.accumulationSteps(worldSize: group.worldSize)
-    trainIndex = try TrainingRun.open(training.data.train, "data.train", training)
-    validationIndex =
-      training.data.validation.isEmpty
-      ? nil : try TrainingRun.open(training.data.validation, "data.validation", training)
-    method = try configuration.makeMethod(TrainingRun.methodContext(training))
-    pool = ThreadPool(
-      threadCount: ThreadCount.resolve(training.parallelism.threadsPerRank, localSize: localSize))
+    accumulationSteps = parts.accumulationSteps
+    trainIndex = parts.trainIndex
+    validationIndex = parts.validationIndex
+    method = parts.method
+    pool = parts.pool
     sampler = DistributedSampler(count: trainIndex.count, seed: UInt64(training.run.seed))
-    schedule = training.schedule(samples: trainIndex.count)
+    schedule = parts.schedule
     totalSteps = schedule.totalSteps
-    guard totalSteps > 0 else {
-      throw ConfigurationError(
-        "schedule.epochs",
-        "\(training.schedule.epochs) epochs of \(trainIndex.count) images are less than one batch "
-          + "of \(training.parallelism.globalBatchSize)")
+    stallGuard.limit(to: training.parallelism.stallTimeoutSeconds)
+    try TrainingRun.compareKernels(
+      of: group, areRequired: training.parallelism.deterministic, agreement)
+    optimizer = try DistributedOptimizer(
+      method.parameters, training.optimizer, training.exchange,
+      microBatches: accumulationSteps, group: group, stallGuard: stallGuard, pool: pool)
+    if optimizer.writesParameters {
+      optimizer.parameters.initialize(method.parameters, seed: UInt64(training.run.seed))
     }
-    let tree = method.parameters
-    let parameters = FlatBuffer(for: tree, allocator: allocator, purpose: "parameters")
-    parameters.initialize(tree, seed: UInt64(training.run.seed))
-    state = TrainingState(
-      tree: tree, parameters: parameters,
-      optimizer: AdamW(training.optimizer, for: tree, allocator: allocator),
-      buffers: method.buffers)
-    gradients = FlatBuffer(for: tree, allocator: allocator, purpose: "gradients")
+    try optimizer.hostBarrier()
+  }
+
+  /// Ranks whose BLAS has chosen other kernels do not compute the same bits.
+  private static func compareKernels(
+    of group: any ProcessGroup, areRequired: Bool, _ agreement: Agreement
+  ) throws {
+    var hash = Hash64()
+    hash.update(BLAS.coreName)
+    let value = hash.finalize()
+    let own = (0..<8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+    let all = try group.allGather(own)
+    let odd = (0..<group.worldSize).filter { Array(all[$0 * 8..<$0 * 8 + 8]) != Array(all[..<8]) }
+    guard areRequired, let rank = odd.first else { return }
+    throw agreement.common(
+      ConfigurationError(
+        "parallelism.deterministic",
+        "rank \(rank) has another CPU than rank 0, for which BLAS has chosen other kernels than "
+          + "\(BLAS.coreName); run on equal hosts, or set OPENBLAS_CORETYPE to one kernel for all"))
+  }
+
+  /// What a rank builds on its own.
+  private struct Parts {
+    let method: any PretrainingMethod
+    let pool: ThreadPool
+    let accumulationSteps: Int
+    let schedule: WarmupCosineSchedule
+    let trainIndex: ShardIndex
+    let validationIndex: ShardIndex?
+
+    init(_ configuration: ResolvedConfiguration, _ group: any ProcessGroup) throws {
+      let training = configuration.training
+      accumulationSteps = try training.accumulationSteps(worldSize: group.worldSize)
+      trainIndex = try TrainingRun.open(training.data.train, "data.train", training)
+      validationIndex =
+        training.data.validation.isEmpty
+        ? nil : try TrainingRun.open(training.data.validation, "data.validation", training)
+      method = try configuration.makeMethod(TrainingRun.methodContext(training))
+      schedule = training.schedule(samples: trainIndex.count)
+      guard schedule.totalSteps > 0 else {
+        throw ConfigurationError(
+          "schedule.epochs",
+          "\(training.schedule.epochs) epochs of \(trainIndex.count) images are less than one "
+            + "batch of \(training.parallelism.globalBatchSize)")
+      }
+      pool = ThreadPool(
+        threadCount: ThreadCount.resolve(
+          training.parallelism.threadsPerRank,
+          localSize: group.hosts.count { $0 == group.hosts[group.rank] }))
+    }
   }
 
   private static func open(

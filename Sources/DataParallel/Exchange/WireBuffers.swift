@@ -1,0 +1,88 @@
+import TensorCore
+
+/// What goes over the links between hosts: floats as they are, or rounded to two bytes with the
+/// rounding errors kept for the next time.
+final class WireBuffers {
+  /// Whose rounding error.
+  enum Residual: Hashable {
+    /// A host's part of a slice.
+    case part(Range<Int>)
+    /// The sum of a slice.
+    case sum(Range<Int>)
+  }
+
+  struct Bytes {
+    let bytes: UnsafeMutableRawBufferPointer
+    /// Keeps the memory.
+    let storage: Storage
+  }
+
+  private let wire: Wire
+  private var residuals: [Residual: Storage] = [:]
+  private let heap = HeapAllocator()
+
+  init(_ wire: Wire, plan: ExchangePlan) { self.wire = wire }
+
+  /// The bytes of values: their own memory, or a rounded copy.
+  func encode(
+    _ values: Storage, count: Int, residual: Residual, _ staging: MemoryPool
+  ) -> Bytes {
+    guard wire == .bfloat16 else { return floats(values, values.pointer, count) }
+    return encode(values.pointer, count: count, residual: residual, staging)
+  }
+
+  func encode(
+    _ values: UnsafeMutablePointer<Float>, count: Int, residual: Residual, _ staging: MemoryPool
+  ) -> Bytes {
+    guard wire == .bfloat16 else { return floats(.borrowed(values, count), values, count) }
+    let bytes = memory(for: values, count: count, staging)
+    let error = residuals[residual] ?? heap.allocate(count: count, purpose: "rounding errors")
+    residuals[residual] = error
+    if let start = bytes.bytes.baseAddress {
+      BFloat16Kernel.encode(
+        values, residual: error.pointer, into: start.assumingMemoryBound(to: UInt16.self),
+        count: count)
+    }
+    return bytes
+  }
+
+  /// Memory for what will come for `values`: itself, where nothing is rounded.
+  func memory(for values: Storage, count: Int, _ staging: MemoryPool) -> Bytes {
+    guard wire == .bfloat16 else { return floats(values, values.pointer, count) }
+    return memory(for: values.pointer, count: count, staging)
+  }
+
+  func memory(
+    for values: UnsafeMutablePointer<Float>, count: Int, _ staging: MemoryPool
+  ) -> Bytes {
+    guard wire == .bfloat16 else { return floats(.borrowed(values, count), values, count) }
+    let storage = staging.storage(count: (count + 1) / 2)
+    return Bytes(
+      bytes: UnsafeMutableRawBufferPointer(
+        start: storage.pointer, count: count * MemoryLayout<UInt16>.stride),
+      storage: storage)
+  }
+
+  /// Makes floats of what has come.
+  func decode(_ bytes: Bytes, into values: UnsafeMutablePointer<Float>, count: Int) {
+    guard wire == .bfloat16, let start = bytes.bytes.baseAddress else { return }
+    BFloat16Kernel.decode(start.assumingMemoryBound(to: UInt16.self), into: values, count: count)
+  }
+
+  private func floats(
+    _ storage: Storage, _ values: UnsafeMutablePointer<Float>, _ count: Int
+  ) -> Bytes {
+    Bytes(
+      bytes: UnsafeMutableRawBufferPointer(
+        start: values, count: count * MemoryLayout<Float>.stride),
+      storage: storage)
+  }
+}
+
+extension Storage {
+  /// Memory of somebody else, who keeps it.
+  fileprivate static func borrowed(_ pointer: UnsafeMutablePointer<Float>, _ count: Int) -> Storage
+  {
+    Storage(pointer: pointer, count: count) { _ in }
+  }
+}
