@@ -14,9 +14,18 @@ struct Pretrain: ParsableCommand {
     name: .long, help: "Where to start: auto (newest checkpoint in the output), never, or PATH.")
   var resume = "auto"
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Does a fault to the run, to show what comes of it; kinds: kill, hang, nan, bitflip.",
+      valueName: "rank=R,step=S,kind=K"))
+  var inject: String?
+
   func run() throws {
     ClusterRuntime.run { cluster in
-      try Pretraining.run(cluster, resume: ResumePolicy(resume)) { try options.resolve() }
+      try Pretraining.run(cluster, resume: ResumePolicy(resume), inject: inject) {
+        try options.resolve()
+      }
     }
   }
 }

@@ -51,7 +51,7 @@ struct CommandLineTests {
       try commandLine().subcommands?.first { $0.commandName == "pretrain" })
     let names = (pretrain.arguments ?? []).flatMap { $0.names ?? [] }.filter { $0.kind == "long" }
     #expect(
-      Set(names.map(\.name)) == ["config", "set", "output", "resume", "version", "help"])
+      Set(names.map(\.name)) == ["config", "set", "output", "resume", "inject", "version", "help"])
   }
 
   @Test func helpOfEveryVerbHasAnExample() throws {

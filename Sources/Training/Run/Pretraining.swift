@@ -10,11 +10,12 @@ import TensorCore
 public enum Pretraining {
   /// Collective: every rank calls it with the same arguments. Errors are agreed by all ranks.
   public static func run(
-    _ cluster: Cluster, resume: ResumePolicy,
+    _ cluster: Cluster, resume: ResumePolicy, inject: String? = nil,
     configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
     let resolved = try agreement.run { try configuration() }
+    let injection = try agreement.run { try inject.map(Injection.init) }
     let run = try TrainingRun(resolved, group: cluster.group, stallGuard: cluster.stallGuard)
     let folder = try agreement.run { try RunFolder(path: run.output, rank: cluster.group.rank) }
     let (step, notes) = try Resume(run).restore(resume)
@@ -28,7 +29,7 @@ public enum Pretraining {
       return .success
     }
     let started = ProcessInfo.processInfo.systemUptime
-    try Trainer(run, folder: folder, step: step).train()
+    try Trainer(run, folder: folder, step: step, injection: injection).train()
     let seconds = ProcessInfo.processInfo.systemUptime - started
     let samples = (run.totalSteps - step) * run.configuration.training.parallelism.globalBatchSize
     say(

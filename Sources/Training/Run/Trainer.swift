@@ -18,6 +18,7 @@ public final class Trainer {
   /// Updates done.
   private var step: Int
   private let firstStep: Int
+  private let injection: Injection?
   private var outliers: OutlierGuard
   /// A write that failed on rank 0 after the step's agreement; the next one carries it.
   private var pendingFailure: (any Error)?
@@ -26,7 +27,12 @@ public final class Trainer {
   /// - Parameters:
   ///   - folder: The run's output, resumed already.
   ///   - step: Updates that the state has seen.
-  public init(_ run: TrainingRun, folder: RunFolder, step: Int, showsProgress: Bool = true) {
+  ///   - injection: A fault to show.
+  public init(
+    _ run: TrainingRun, folder: RunFolder, step: Int, injection: Injection? = nil,
+    showsProgress: Bool = true
+  ) {
+    self.injection = injection
     self.run = run
     self.folder = folder
     self.step = step
@@ -86,6 +92,7 @@ public final class Trainer {
     let started = Trainer.now()
     let optimizer = run.optimizer
     run.stallGuard.enter(step: step + 1, isFirst: step == firstStep)
+    injection?.strike(rank: run.group.rank, step: step + 1)
     optimizer.beginStep()
     let local = Result { () throws -> LossSums in
       if let failure = pendingFailure { throw failure }
@@ -114,6 +121,9 @@ public final class Trainer {
         pendingFailure = error
       }
       try run.method.didUpdateParameters(optimizer.parameters, at: stepInfo(), in: run.group)
+      injection?.corrupt(
+        optimizer.parameters.memory(0..<optimizer.parameters.count), rank: run.group.rank,
+        step: step + 1)
     } else {
       try optimizer.hostBarrier()
     }
@@ -138,8 +148,10 @@ public final class Trainer {
       let output = run.method.losses(
         for: batch, ForwardContext(tape: tape, keys: batch.keys, step: stepInfo()))
       sums.add(output)
+      let isPoisoned = injection?.isDue(.nan, rank: run.group.rank, step: step + 1) ?? false
       tape.backward(
-        from: output.terms.map { ($0.loss.variable, Float($0.weight)) }, into: run.optimizer.sink)
+        from: output.terms.map { ($0.loss.variable, isPoisoned ? .nan : Float($0.weight)) },
+        into: run.optimizer.sink)
       try run.optimizer.endMicroBatch()
     }
     dataWaitMilliseconds = loader.waitMilliseconds - waited

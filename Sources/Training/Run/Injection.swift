@@ -1,0 +1,57 @@
+import Glibc
+public import Interfaces
+
+/// A fault that a run does to itself, to show what comes of it: `rank=3,step=17,kind=nan`.
+public struct Injection: Sendable, Equatable {
+  public enum Kind: String, Sendable, CaseIterable {
+    /// The process is killed before the step.
+    case kill
+    /// The rank does nothing for ever, before the step.
+    case hang
+    /// The step's gradients are not numbers.
+    case nan
+    /// A bit of the weights flips after the step.
+    case bitflip
+  }
+
+  public let rank: Int
+  /// From 1, as in the log.
+  public let step: Int
+  public let kind: Kind
+
+  public init(_ text: String) throws(ConfigurationError) {
+    var fields: [String: String] = [:]
+    for part in text.split(separator: ",") {
+      let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
+      fields[pair[0]] = pair.count == 2 ? pair[1] : ""
+    }
+    guard Set(fields.keys) == ["rank", "step", "kind"], let rank = Int(fields["rank"] ?? ""),
+      let step = Int(fields["step"] ?? ""), let kind = Kind(rawValue: fields["kind"] ?? ""),
+      rank >= 0, step > 0
+    else {
+      throw ConfigurationError(
+        "--inject",
+        "\(text) is not rank=R,step=S,kind=K with K one of "
+          + Kind.allCases.map(\.rawValue).joined(separator: ", "))
+    }
+    (self.rank, self.step, self.kind) = (rank, step, kind)
+  }
+
+  /// Whether this fault is due.
+  func isDue(_ kind: Kind, rank: Int, step: Int) -> Bool {
+    self.kind == kind && self.rank == rank && self.step == step
+  }
+
+  /// Ends this process as the kernel would, or keeps it from ever going on, where that is due.
+  func strike(rank: Int, step: Int) {
+    if isDue(.kill, rank: rank, step: step) { kill(getpid(), SIGKILL) }
+    while isDue(.hang, rank: rank, step: step) { sleep(1000) }
+  }
+
+  /// Flips a bit in the middle of the weights, where that is due.
+  func corrupt(_ weights: UnsafeMutableBufferPointer<Float>, rank: Int, step: Int) {
+    guard isDue(.bitflip, rank: rank, step: step), !weights.isEmpty else { return }
+    let place = weights.count / 2
+    weights[place] = Float(bitPattern: weights[place].bitPattern ^ (1 << 20))
+  }
+}
