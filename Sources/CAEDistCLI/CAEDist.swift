@@ -16,7 +16,7 @@ struct CAEDist: ParsableCommand {
     version: Version.current,
     subcommands: [
       Pretrain.self, Verify.self, Bench.self, DataCommand.self, TokenizerCommand.self,
-      CheckpointCommand.self, ConfigCommand.self,
+      CheckpointCommand.self, ConfigCommand.self, PlanCommand.self,
     ],
     defaultSubcommand: Pretrain.self)
 

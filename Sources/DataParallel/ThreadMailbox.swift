@@ -9,19 +9,37 @@ final class ThreadMailbox: Sendable {
     let tag: Int
   }
 
-  private let messages = Mutex<[Address: [[UInt8]]]>([:])
+  /// What is on its way from one rank to another with one tag. The n-th message is for the n-th
+  /// receive, whichever is asked first whether it is complete.
+  private struct Queue {
+    var messages: [Int: [UInt8]] = [:]
+    var sent = 0
+    var expected = 0
+  }
+
+  private let queues = Mutex<[Address: Queue]>([:])
   private let memory = Mutex<[PrivateMemory]>([])
 
   func send(_ bytes: [UInt8], _ address: Address) {
-    messages.withLock { $0[address, default: []].append(bytes) }
+    queues.withLock { queues in
+      var queue = queues[address, default: Queue()]
+      queue.messages[queue.sent] = bytes
+      queue.sent += 1
+      queues[address] = queue
+    }
   }
 
-  /// The oldest message, if one has come.
-  func take(_ address: Address) -> [UInt8]? {
-    messages.withLock { messages in
-      guard let waiting = messages[address], !waiting.isEmpty else { return nil }
-      return messages[address]?.removeFirst()
+  /// - Returns: The number of the message that a receive which begins now is for.
+  func expect(_ address: Address) -> Int {
+    queues.withLock { queues in
+      defer { queues[address, default: Queue()].expected += 1 }
+      return queues[address, default: Queue()].expected
     }
+  }
+
+  /// The message with this number, if it has come.
+  func take(_ number: Int, _ address: Address) -> [UInt8]? {
+    queues.withLock { $0[address]?.messages.removeValue(forKey: number) }
   }
 
   /// Keeps memory while a rank may still use it.
@@ -35,6 +53,7 @@ final class ThreadSend: Transfer {
 final class ThreadReceive: Transfer {
   private let bytes: UnsafeMutableRawBufferPointer
   private let address: ThreadMailbox.Address
+  private let number: Int
   private let mailbox: ThreadMailbox
   private var isDone = false
 
@@ -45,11 +64,12 @@ final class ThreadReceive: Transfer {
     self.bytes = bytes
     self.address = address
     self.mailbox = mailbox
+    number = mailbox.expect(address)
   }
 
   func isComplete() throws(CollectiveError) -> Bool {
     if isDone { return true }
-    guard let message = mailbox.take(address) else { return false }
+    guard let message = mailbox.take(number, address) else { return false }
     guard message.count == bytes.count else {
       throw CollectiveError(
         operation: "receive", reason: "got \(message.count) bytes instead of \(bytes.count)")

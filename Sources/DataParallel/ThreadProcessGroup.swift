@@ -115,12 +115,14 @@ public final class ThreadProcessGroup: ProcessGroup {
     let own = PrivateMemory(byteCount: byteCount)
     var regions: [UnsafeMutableRawBufferPointer] = []
     // Only places and sizes are shown, as the sizes may differ.
-    var word = UInt(bitPattern: own.bytes.baseAddress)
-    try withUnsafeMutableBytes(of: &word) { (word) throws(CollectiveError) in
-      try exchange("shareMemory", word) { [self] in
+    var words = (UInt(bitPattern: own.bytes.baseAddress), UInt(byteCount))
+    try withUnsafeMutableBytes(of: &words) { (words) throws(CollectiveError) in
+      try exchange("shareMemory", words) { [self] in
         for other in 0..<worldSize where hosts[other] == hosts[rank] {
-          let start = UnsafeMutableRawPointer(bitPattern: $0[other].load(as: UInt.self))
-          regions.append(UnsafeMutableRawBufferPointer(start: start, count: byteCount))
+          let (start, count) = $0[other].load(as: (UInt, UInt).self)
+          regions.append(
+            UnsafeMutableRawBufferPointer(
+              start: UnsafeMutableRawPointer(bitPattern: start), count: Int(count)))
         }
       }
     }

@@ -58,47 +58,64 @@ func allocateAligned(floats: Int) -> UnsafeMutablePointer<Float> {
 /// A step's graph is static: the same sizes are asked for in the same order, so free lists keyed
 /// by the rounded size reach a fixed point after one step.
 public final class MemoryPool: Sendable {
-  public static let shared = MemoryPool()
+  /// The pool of the process; another one while a plan is made.
+  @TaskLocal public static var shared = MemoryPool()
 
   private struct State {
     var free: [Int: [Block]] = [:]
     var allocatedBytes = 0
+    var writtenBytes = 0
     var usedBytes = 0
     var peakUsedBytes = 0
+    var scratch: ScratchMemory?
   }
 
   private struct Block: @unchecked Sendable {
     // Sendable: a free block is owned by the pool alone.
     let pointer: UnsafeMutablePointer<Float>
+    /// Floats that have been asked for, at most.
+    var writtenCount = 0
   }
 
   private let state = Mutex(State())
+  private let countsOnly: Bool
 
-  public init() {}
+  /// - Parameter countsOnly: All blocks are the same memory, which is written only where somebody
+  ///   writes: for the sizes of what is not to be computed.
+  public init(countsOnly: Bool = false) { self.countsOnly = countsOnly }
 
   /// Memory with undefined contents for at least `count` floats.
   public func storage(count: Int) -> Storage {
     let rounded = MemoryPool.roundedCount(count)
     let bytes = rounded * MemoryLayout<Float>.stride
-    let recycled = state.withLock { state -> Block? in
+    let block = state.withLock { state -> Block in
       state.usedBytes += bytes
       state.peakUsedBytes = max(state.peakUsedBytes, state.usedBytes)
-      if let block = state.free[rounded]?.popLast() { return block }
-      state.allocatedBytes += bytes
-      return nil
+      var block = state.free[rounded]?.popLast() ?? allocate(rounded, &state)
+      if count > block.writtenCount {
+        state.writtenBytes += (count - block.writtenCount) * MemoryLayout<Float>.stride
+        block.writtenCount = count
+      }
+      return block
     }
-    let pointer = recycled?.pointer ?? allocateAligned(floats: rounded)
-    return Storage(pointer: pointer, count: rounded) { [self] pointer in
+    return Storage(pointer: block.pointer, count: rounded) { [self, block] pointer in
       #if CAE_CHECK_MEMORY
         // Whoever still reads the block shows it.
-        pointer.update(repeating: .nan, count: rounded)
+        if !countsOnly { pointer.update(repeating: .nan, count: rounded) }
       #endif
-      let block = Block(pointer: pointer)
       state.withLock { state in
         state.usedBytes -= bytes
         state.free[rounded, default: []].append(block)
       }
     }
+  }
+
+  private func allocate(_ count: Int, _ state: inout State) -> Block {
+    state.allocatedBytes += count * MemoryLayout<Float>.stride
+    guard countsOnly else { return Block(pointer: allocateAligned(floats: count)) }
+    let scratch = ScratchMemory.holding(count, state.scratch)
+    state.scratch = scratch
+    return Block(pointer: scratch.pointer)
   }
 
   /// Largest number of bytes in use at once since the last `resetPeak`.
@@ -107,15 +124,22 @@ public final class MemoryPool: Sendable {
   /// Bytes ever taken from the system.
   public var allocatedBytes: Int { state.withLock { $0.allocatedBytes } }
 
+  /// Of those the bytes that tensors have had: what a block has beyond is never touched, and so
+  /// takes no memory.
+  public var writtenBytes: Int { state.withLock { $0.writtenBytes } }
+
   /// Gives unused blocks back to the system.
   public func trim() {
     let unused = state.withLock { state -> [Block] in
       defer { state.free = [:] }
       for (count, blocks) in state.free {
         state.allocatedBytes -= count * MemoryLayout<Float>.stride * blocks.count
+        let written = blocks.reduce(0) { $0 + $1.writtenCount }
+        state.writtenBytes -= written * MemoryLayout<Float>.stride
       }
       return state.free.values.flatMap { $0 }
     }
+    if countsOnly { return }
     for block in unused { free(block.pointer) }
   }
 

@@ -13,15 +13,28 @@ public final class ThreadPool: Sendable {
 
   private let work = SharedWork()
   private let threads: [pthread_t]
+  private let isIdle: Bool
 
   /// - Precondition: `threadCount` is at least 1.
   public init(threadCount: Int, clock: KernelClock? = nil) {
     precondition(threadCount >= 1, "a pool has at least one thread")
     self.threadCount = threadCount
     self.clock = clock
+    isIdle = false
     BLAS.useOneThread()
     let work = self.work
     threads = (1..<max(threadCount, 1)).map { work.startThread(worker: $0) }
+  }
+
+  /// A pool of no threads that skips all tasks: kernels return at once, and only the memory that
+  /// they would take is seen.
+  ///
+  /// - Parameter threadCount: Scratch memory is taken for so many.
+  public init(idleThreadCount threadCount: Int) {
+    self.threadCount = threadCount
+    clock = nil
+    isIdle = true
+    threads = []
   }
 
   deinit {
@@ -36,6 +49,7 @@ public final class ThreadPool: Sendable {
   public func run(
     _ count: Int, as kind: KernelKind, _ body: (_ task: Int, _ worker: Int) -> Void
   ) {
+    if isIdle { return }
     guard let clock else {
       distribute(count, body)
       return

@@ -41,7 +41,7 @@ struct CommandLineTests {
       verbs.sorted() == [
         "bench gemm", "bench step", "checkpoint inspect", "config print", "data inspect",
         "data pack",
-        "pretrain", "tokenizer fit", "tokenizer inspect", "verify",
+        "plan", "pretrain", "tokenizer fit", "tokenizer inspect", "verify",
       ])
   }
 
@@ -197,6 +197,7 @@ struct CommandLineTests {
     let tiny = try TinyRun()
     for arguments in [
       ["data", "inspect", tiny.train], ["tokenizer", "inspect", tiny.tokenizer],
+      ["plan", "--model", "large", "--ranks-per-host", "2"],
       ["bench", "step", "--model", "tiny", "--image-size", "32", "--batch", "1", "--repeats", "1"],
     ] {
       let ended = try Program.run(arguments + ["--json"])

@@ -56,4 +56,31 @@ import Testing
       #expect(UInt(bitPattern: storage.pointer) % 64 == 0)
     }
   }
+
+  @Test func aCountingPoolCountsAsOneWithMemory() {
+    let (pool, counting) = (MemoryPool(), MemoryPool(countsOnly: true))
+    for _ in 0..<2 {
+      step(pool)
+      step(counting)
+      #expect(counting.allocatedBytes == pool.allocatedBytes)
+      #expect(counting.writtenBytes == pool.writtenBytes)
+      #expect(counting.peakUsedBytes == pool.peakUsedBytes)
+    }
+    counting.trim()
+    #expect(counting.allocatedBytes == 0 && counting.writtenBytes == 0)
+    // More than any machine of the tests has.
+    let blocks = (0..<64).map { _ in counting.storage(count: 1 << 34) }
+    #expect(counting.allocatedBytes == 1 << 42)
+    #expect(Set(blocks.map(\.pointer)).count == 1)
+  }
+
+  @Test func writtenBytesAreThoseOfTheLargestTensorOfEachBlock() {
+    let pool = MemoryPool()
+    _ = pool.storage(count: 1000)
+    #expect(pool.writtenBytes == 4000)
+    _ = pool.storage(count: 1001)
+    _ = pool.storage(count: 999)
+    #expect(pool.writtenBytes == 4004)
+    #expect(pool.allocatedBytes == 4096)
+  }
 }

@@ -63,4 +63,11 @@ import Testing
       #expect(dropped == nil)
     }
   }
+
+  @Test func anIdlePoolSkipsAllTasks() {
+    let pool = ThreadPool(idleThreadCount: 3)
+    #expect(pool.threadCount == 3)
+    pool.run(5, as: .loss) { _, _ in Issue.record("a task was run") }
+    pool.runSlabs(of: 5, as: .loss) { _, _ in Issue.record("a slab was run") }
+  }
 }

@@ -96,15 +96,11 @@ public final class DistributedOptimizer {
     if shortage != nil { options.sharesMemory = false }
     warning = shortage
     self.options = options
-    topology = Topology(
-      hosts: options.sharesMemory ? group.hosts : Array(0..<group.worldSize))
+    topology = ExchangeLayout.topology(hosts: group.hosts, options)
     let position = topology.position(ofRank: group.rank)
-    let roots =
-      options.isDeterministic && options.sharding == .gradients && microBatches > 1
-      ? MicroBatchOrder.groups(worldSize: group.worldSize) : nil
-    plan = ExchangePlan(
-      for: tree, plan: buckets, topology: topology, position: position,
-      sharding: options.sharding, roots: roots)
+    let layout = ExchangeLayout(
+      for: tree, options, topology: topology, position: position, microBatches: microBatches)
+    plan = layout.exchange
     let local = position - plan.local.lowerBound
 
     func share(_ bytes: Int, _ purpose: String) throws(CollectiveError) -> SharedMemory {
@@ -127,7 +123,7 @@ public final class DistributedOptimizer {
         SharedCounters.byteCount(
           GradientExchange.Counter.count(buckets: buckets.buckets.count)), "counters"))
     let memory = try share(needed.perRank, "gradients")
-    let updated = plan.updatedRanges(of: position)
+    let updated = layout.updated
     optimizer = AdamW(configuration, for: tree, ranges: updated, allocator: allocator)
 
     let store: any GradientStore
@@ -150,8 +146,7 @@ public final class DistributedOptimizer {
     normChunks = plan.ownedRanges.flatMap { tree.chunks(in: $0) }.map {
       UnsafeBufferPointer(start: sums.pointer(at: $0.lowerBound), count: $0.count)
     }
-    // Alone, a rank's gradients are the sums.
-    guard group.worldSize > 1 || options.sharding == .gradients else {
+    guard ExchangeLayout.exchanges(worldSize: group.worldSize, options) else {
       exchange = nil
       return
     }
@@ -222,6 +217,7 @@ public final class DistributedOptimizer {
   /// For a rank that cannot go on: takes part in what is left of the step's exchange, whatever the
   /// values are, so that nobody waits for it. `finishExchange` is still to be called.
   public func abandonStep() {
+    exchange?.abandon()
     gradients.abandon()
     while gradients is SlottedGradients, !pending.isEmpty {
       beginMicroBatch(microBatches - pending.count)
@@ -294,9 +290,12 @@ public final class DistributedOptimizer {
   /// Collective. Blocking. Takes memory for both on rank 0, where it does not have all anyway.
   public func gatherMoments() throws(CollectiveError) -> (first: FlatBuffer, second: FlatBuffer)? {
     let own = [optimizer.firstMoments, optimizer.secondMoments]
-    if let first = own[0].whole(tree), let second = own[1].whole(tree) { return (first, second) }
-    guard let exchange else { return nil }
     let root = topology.position(ofRank: 0)
+    // Another rank that has all of them still has to send them.
+    if plan.position == root, let first = own[0].whole(tree), let second = own[1].whole(tree) {
+      return (first, second)
+    }
+    guard let exchange else { return nil }
     // A host has all moments where nothing is sharded.
     let senders =
       options.sharding == .none ? Array(plan.local(to: root)) : Array(0..<group.worldSize)
@@ -372,6 +371,6 @@ public final class DistributedOptimizer {
   /// Returns when all ranks of the host have come.
   public func hostBarrier() throws(CollectiveError) { try exchange?.hostBarrier() }
 
-  /// Bytes of this rank's gradients on its heap, beyond the shared ones.
-  public var gradientHeapBytes: Int { gradients.heapBytes }
+  /// Bytes of this rank's gradients and of its sums of them.
+  var gradientBytes: Int { gradients.byteCount }
 }

@@ -24,7 +24,7 @@ struct ExchangePlan: Sendable {
   }
 
   let topology: Topology
-  let position: Int
+  private(set) var position: Int
   let sharding: Sharding
   let buckets: [BucketPlan.Bucket]
   /// Of each bucket, in the order of the layout; empty ones are left out.
@@ -57,6 +57,13 @@ struct ExchangePlan: Sendable {
     slices = plan.buckets.map { ExchangePlan.cut($0, starts: starts, shares: shares) }
   }
 
+  /// The same plan for another rank.
+  func seen(from position: Int) -> ExchangePlan {
+    var plan = self
+    plan.position = position
+    return plan
+  }
+
   var host: Int { topology.host(of: position) }
 
   /// Positions of this host.
@@ -69,6 +76,11 @@ struct ExchangePlan: Sendable {
   var localTrees: [SumTree] {
     let ranks = local.map { $0..<$0 + 1 }
     return blocks[host].map { ReductionOrder.tree(over: $0, of: ranks) }
+  }
+
+  /// Values that a host adds up of a slice: one sum a block.
+  func partCount(of slice: Slice, onHost host: Int) -> Int {
+    slice.range.count * blocks[host].count
   }
 
   func owns(_ slice: Slice) -> Bool { slice.owner == position }

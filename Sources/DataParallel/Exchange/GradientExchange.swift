@@ -55,7 +55,7 @@ final class GradientExchange: @unchecked Sendable {
   }
 
   /// Buckets under way at once: one between hosts in each phase, one being added up.
-  private static let flightLimit = 3
+  static let flightLimit = 3
 
   let plan: ExchangePlan
   let counters: SharedCounters
@@ -74,6 +74,7 @@ final class GradientExchange: @unchecked Sendable {
   private var ready: [(bucket: Int, round: Int)] = []
   private var isBusy = false
   private var isStopping = false
+  private var isAbandoned = false
   private var failure: CollectiveError?
   private var thread: pthread_t?
 
@@ -133,6 +134,9 @@ final class GradientExchange: @unchecked Sendable {
     counters.set(Counter.ready(bucket), of: plan.position - plan.local.lowerBound, to: round.number)
     locked { ready.append((bucket, round.number)) }
   }
+
+  /// The own backward has failed: buckets come in another order here than on the other ranks.
+  func abandon() { locked { isAbandoned = true } }
 
   /// Whether nobody of this host reads the bucket of a round any more.
   func isDone(_ bucket: Int, round: Int) -> Bool {
@@ -276,9 +280,10 @@ final class GradientExchange: @unchecked Sendable {
     var (waiting, flights): ([Int], [Flight]) = ([], [])
     var waiter = Waiter()
     while landed < plan.buckets.count {
-      waiting += takeReady(round)
+      waiting += try takeReady(round)
       var progressed = false
-      while flights.count < GradientExchange.flightLimit,
+      let limit = flightLimit
+      while flights.count < limit,
         let index = waiting.firstIndex(where: { isReadyInHost($0, round) })
       {
         flights.append(try takeOff(waiting.remove(at: index), round))
@@ -299,37 +304,62 @@ final class GradientExchange: @unchecked Sendable {
     }
   }
 
+  /// None for a rank that has failed: it might wait with buckets that the others come to last.
+  private var flightLimit: Int {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return isAbandoned ? .max : GradientExchange.flightLimit
+  }
+
   private func isReadyInHost(_ bucket: Int, _ round: Round) -> Bool {
     counters.haveAll(Counter.ready(bucket), reached: round.number)
   }
 
   /// Buckets of a round that have become complete here.
-  private func takeReady(_ round: Round) -> [Int] {
-    var taken: [Int] = []
+  ///
+  /// - Throws: Where the run is given up in the middle of a round.
+  private func takeReady(_ round: Round) throws(CollectiveError) -> [Int] {
+    var (taken, isStopping): ([Int], Bool) = ([], false)
     locked {
+      isStopping = self.isStopping
       while let first = ready.first, first.round == round.number {
         taken.append(first.bucket)
         ready.removeFirst()
       }
     }
+    if isStopping { throw CollectiveError(operation: "sum of gradients", reason: "the run ends") }
     return taken
   }
 
   private func waitForReady() {
     pthread_mutex_lock(mutex)
-    while ready.isEmpty { pthread_cond_wait(changed, mutex) }
+    while ready.isEmpty, !isStopping { pthread_cond_wait(changed, mutex) }
     pthread_mutex_unlock(mutex)
   }
 
   private func reduceByLibrary(_ round: Round) throws(CollectiveError) {
-    var landed = 0
-    while landed < plan.buckets.count {
-      waitForReady()
-      for bucket in takeReady(round) {
-        try reduceByLibrary(bucket, round)
-        landed += 1
-      }
+    var open = Set(plan.buckets.indices)
+    while let first = open.min() {
+      // The library's sums have no tags. Ranks that have failed follow the others.
+      let own = try nextReady(round) ?? -1
+      let agreed = Int(try group.allReduceMaximum([Double(own)])[0])
+      let bucket = agreed < 0 ? first : agreed
+      try reduceByLibrary(bucket, round)
+      open.remove(bucket)
     }
+  }
+
+  /// The next bucket of a round that becomes complete here; nil where this rank has failed.
+  ///
+  /// - Throws: Where the run is given up in the middle of a round.
+  private func nextReady(_ round: Round) throws(CollectiveError) -> Int? {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    while !isStopping, !isAbandoned, ready.first?.round != round.number {
+      pthread_cond_wait(changed, mutex)
+    }
+    if isStopping { throw CollectiveError(operation: "sum of gradients", reason: "the run ends") }
+    return isAbandoned ? nil : ready.removeFirst().bucket
   }
 
   private func reduceByLibrary(_ bucket: Int, _ round: Round) throws(CollectiveError) {
@@ -384,7 +414,8 @@ final class GradientExchange: @unchecked Sendable {
         continue
       }
       let count = slice.range.count
-      let part = staging.storage(count: count * trees.count)
+      let partCount = plan.partCount(of: slice, onHost: plan.host)
+      let part = staging.storage(count: partCount)
       for (index, tree) in trees.enumerated() {
         TreeSumKernel.sum(tree, of: sources, into: part.pointer + index * count, count: count)
       }
@@ -392,8 +423,7 @@ final class GradientExchange: @unchecked Sendable {
         flight.parts[plan.host] = part
         try receiveParts(of: slice, flight)
       } else {
-        let bytes = wire.encode(
-          part, count: count * trees.count, residual: .part(slice.range), staging)
+        let bytes = wire.encode(part, count: partCount, residual: .part(slice.range), staging)
         flight.memory.append(bytes.storage)
         flight.messages.append(
           try send(UnsafeRawBufferPointer(bytes.bytes), to: slice.owner, 2 * bucket))
@@ -406,7 +436,7 @@ final class GradientExchange: @unchecked Sendable {
     of slice: ExchangePlan.Slice, _ flight: Flight
   ) throws(CollectiveError) {
     for host in plan.topology.hosts.indices where host != plan.host {
-      let count = slice.range.count * plan.blocks[host].count
+      let count = plan.partCount(of: slice, onHost: host)
       let part = staging.storage(count: count)
       flight.parts[host] = part
       let bytes = wire.memory(for: part, count: count, staging)

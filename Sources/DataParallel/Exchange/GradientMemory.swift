@@ -88,6 +88,6 @@ class GradientMemory: GradientSink {
   /// Sums of gradients at the places that this rank updates, after the exchange.
   var sums: ShardBuffer { preconditionFailure("abstract") }
 
-  /// Bytes that this rank has allocated for gradients, by what they are for.
-  var heapBytes: Int { 0 }
+  /// Bytes that this rank has for gradients and their sums.
+  var byteCount: Int { preconditionFailure("abstract") }
 }

@@ -53,6 +53,8 @@ final class SlottedGradients: GradientMemory {
     super.init(tree, plan, pool)
   }
 
+  override var byteCount: Int { SlottedGradients.byteCount(plan) + shards.byteCount }
+
   /// Bytes of a rank's slots.
   static func byteCount(_ plan: BucketPlan) -> Int {
     slotCount * plan.largestCount * MemoryLayout<Float>.stride
@@ -255,12 +257,21 @@ final class GradientShards {
   ///   - exchanges: Of a step.
   init(_ ranges: [Range<Int>], roots: Int, exchanges: Int, isDeterministic: Bool) {
     self.isDeterministic = isDeterministic
-    // A counter up to n - 1 shows at most floor(log2 n) ones before the last term comes.
-    let height = isDeterministic ? Int.bitWidth - exchanges.leadingZeroBitCount : 1
+    let height = GradientShards.height(exchanges: exchanges, isDeterministic: isDeterministic)
     let heap = HeapAllocator()
     levels = (0..<roots).map { _ in
       (0..<height).map { _ in ShardBuffer(ranges, allocator: heap, purpose: "gradient shard") }
     }
+  }
+
+  var byteCount: Int {
+    levels.joined().reduce(0) { $0 + $1.count } * MemoryLayout<Float>.stride
+  }
+
+  /// Levels of a root's counter.
+  static func height(exchanges: Int, isDeterministic: Bool) -> Int {
+    // A counter up to n - 1 shows at most floor(log2 n) ones before the last term comes.
+    isDeterministic ? Int.bitWidth - exchanges.leadingZeroBitCount : 1
   }
 
   func add(

@@ -35,7 +35,9 @@ final class WholeGradients: GradientMemory {
     super.init(tree, plan, pool)
   }
 
-  override var heapBytes: Int { levels.count * tree.flatCount * MemoryLayout<Float>.stride }
+  override var byteCount: Int {
+    (1 + levels.count) * tree.flatCount * MemoryLayout<Float>.stride
+  }
 
   override func beginStep() {
     super.beginStep()
@@ -56,6 +58,11 @@ final class WholeGradients: GradientMemory {
 
   /// Partial sums that wait for this micro-batch.
   private var height: Int { isDeterministic ? microBatch.nonzeroBitCount : 0 }
+
+  /// Buffers that micro-batches are added up in, deterministically.
+  static func levels(microBatches: Int) -> Int {
+    1 + ((0..<microBatches).map(\.nonzeroBitCount).max() ?? 0)
+  }
 
   private func level(_ index: Int) -> UnsafeMutablePointer<Float> {
     index == 0 ? own.pointer : levels[index - 1].pointer

@@ -56,12 +56,15 @@ final class WireBuffers {
     for values: UnsafeMutablePointer<Float>, count: Int, _ staging: MemoryPool
   ) -> Bytes {
     guard wire == .bfloat16 else { return floats(.borrowed(values, count), values, count) }
-    let storage = staging.storage(count: (count + 1) / 2)
+    let storage = staging.storage(count: WireBuffers.roundedCount(count))
     return Bytes(
       bytes: UnsafeMutableRawBufferPointer(
         start: storage.pointer, count: count * MemoryLayout<UInt16>.stride),
       storage: storage)
   }
+
+  /// Floats that so many rounded values take.
+  static func roundedCount(_ count: Int) -> Int { (count + 1) / 2 }
 
   /// Makes floats of what has come.
   func decode(_ bytes: Bytes, into values: UnsafeMutablePointer<Float>, count: Int) {
