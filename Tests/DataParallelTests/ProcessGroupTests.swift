@@ -1,17 +1,30 @@
-import DataParallel
 import Glibc
 import Interfaces
 import MPI
 import Testing
 
+@testable import DataParallel
+
 /// The three process groups, by one set of checks.
 @Suite(.serialized) struct ProcessGroupTests {
-  @Test func singleProcess() throws { try checkGroup(SingleProcessGroup()) }
+  @Test func singleProcess() throws {
+    try checkGroup(SingleProcessGroup())
+    try checkMemory(SingleProcessGroup())
+  }
+
+  @Test(arguments: [[0, 0, 1], [0, 1, 0, 1], [0, 1, 2]])
+  func threadsOnHosts(hosts: [Int]) throws {
+    try ThreadProcessGroup.run(count: hosts.count, hosts: hosts) { group in
+      try checkMemory(group)
+      try checkGroup(group)
+    }
+  }
 
   @Test(arguments: 1...5)
   func threads(count: Int) throws {
     let ranks = try ThreadProcessGroup.run(count: count) { group in
       for _ in 0..<20 { try checkGroup(group) }
+      try checkMemory(group)
       return group.rank
     }
     #expect(ranks == Array(0..<count))
@@ -25,12 +38,14 @@ import Testing
     atexit { try? MPIRuntime.initialize().finalize() }
     let world = try MPIProcessGroup(communicator: runtime.world)
     try checkGroup(world)
+    try checkMemory(world)
     try checkGroup(try MPIProcessGroup(communicator: runtime.world.splitByHost()))
     try checkGroup(try MPIProcessGroup(communicator: runtime.alone))
     let error = #expect(throws: CollectiveError.self) {
       try world.broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: -1)
     }
     #expect(error?.description.hasPrefix("broadcast failed: rank \(world.rank): ") == true)
+    try world.close()
   }
 }
 
@@ -119,6 +134,62 @@ private func checkGroup(_ group: any ProcessGroup) throws {
     try checkBytes(group, count)
   }
   try checkSameBits(group)
+  try checkMessages(group)
+}
+
+/// What only groups of which ranks share memory can be asked for.
+private func checkMemory(_ group: any ProcessGroup) throws {
+  let neighbours = group.hosts.indices.filter { group.hosts[$0] == group.hosts[group.rank] }
+  let size = { (rank: Int) in 100 + 4096 * rank }
+  let memory = try group.shareMemory(byteCount: size(group.rank), purpose: "test")
+  #expect(memory.regions.count == neighbours.count)
+  let own = try #require(neighbours.firstIndex(of: group.rank))
+  for (region, rank) in zip(memory.regions, neighbours) {
+    #expect(region.count >= size(rank) && region.prefix(size(rank)).allSatisfy { $0 == 0 })
+    #expect(UInt(bitPattern: region.baseAddress) % 64 == 0)
+  }
+  try group.barrier()
+  memory.regions[own][size(group.rank) - 1] = UInt8(group.rank + 1)
+  try group.barrier()
+  for (region, rank) in zip(memory.regions, neighbours) {
+    #expect(region[size(rank) - 1] == UInt8(rank + 1))
+  }
+  try group.barrier()
+}
+
+/// Several messages of one tag at once, of different sizes: the first that was sent is the first
+/// that was asked for, however often which of them is looked at.
+private func checkMessages(_ group: any ProcessGroup) throws {
+  guard group.worldSize > 1 else { return }
+  let (rank, size) = (group.rank, group.worldSize)
+  let (next, last) = ((rank + 1) % size, (rank + size - 1) % size)
+  let counts = [3, 1, 0, 1000, 5]
+  let sent = counts.map { count in (0..<count).map { UInt8(truncatingIfNeeded: $0 + rank) } }
+  let memory = counts.map {
+    UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * $0, alignment: 1)
+  }
+  defer { for memory in memory { memory.deallocate() } }
+  var receives: [any Transfer] = []
+  for (memory, count) in zip(memory, counts) {
+    let place = UnsafeMutableRawBufferPointer(rebasing: memory[count...])
+    receives.append(try group.startReceive(place, from: last, tag: 3))
+  }
+  // Nothing has been sent yet by anybody.
+  for receive in receives.reversed() { #expect(try !receive.isComplete()) }
+  try group.barrier()
+  var sends: [any Transfer] = []
+  for (memory, row) in zip(memory, sent) {
+    memory.copyBytes(from: row)
+    let bytes = UnsafeRawBufferPointer(rebasing: memory[..<row.count])
+    sends.append(try group.startSend(bytes, to: next, tag: 3))
+  }
+  // The last one first.
+  for transfer in receives.reversed() + sends { while try !transfer.isComplete() { sched_yield() } }
+  for (memory, count) in zip(memory, counts) {
+    let expected = (0..<count).map { UInt8(truncatingIfNeeded: $0 + last) }
+    #expect(Array(memory[count...]) == expected)
+  }
+  try group.barrier()
 }
 
 private func value(_ rank: Int, _ index: Int) -> Int { (rank * 7 + index * 3) % 23 - 11 }
