@@ -4,7 +4,8 @@ import Training
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measures this machine.", subcommands: [Step.self, Gemm.self])
+    commandName: "bench", abstract: "Measures this machine.",
+    subcommands: [Step.self, Gemm.self, AllReduce.self])
 
   /// What is measured.
   struct Workload: ParsableArguments {
@@ -70,6 +71,46 @@ struct Bench: ParsableCommand {
           model: workload.model, batch: workload.batch, threads: workload.threads,
           imageSize: workload.imageSize)
         if workload.json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        return .success
+      }
+    }
+  }
+
+  struct AllReduce: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "allreduce",
+      abstract: "The exchange of gradients, against MPI_Allreduce and the links between hosts.",
+      discussion: """
+        On all ranks of a job. Measures the link between two hosts too, where there are any.
+
+        Example: mpirun -n 4 cae-dist bench allreduce --bytes 104857600 --wire bfloat16
+        """)
+
+    @Option(name: .long, help: "Bytes of the Float gradients of a rank.")
+    var bytes = 25 << 20
+
+    @Option(name: .long, help: "float32 or bfloat16.")
+    var wire = "float32"
+
+    @Option(name: .long, help: "Bound by links of this rate, not by the measured one.")
+    var linkGbit: Double?
+
+    @Option(name: .long, help: "Bytes of a bucket; by default that of training.")
+    var bucketBytes: Int?
+
+    @Option(name: .long, help: "Exchanges to time, after one that is not.")
+    var repeats = 10
+
+    @Flag(name: .long, help: "One JSON object on standard output.")
+    var json = false
+
+    func run() throws {
+      ClusterRuntime.run { cluster in
+        let options = AllReduceBenchmark.Options(
+          bytes: bytes, wire: wire, linkGbit: linkGbit, bucketBytes: bucketBytes,
+          repeats: repeats)
+        guard let report = try AllReduceBenchmark.run(options, on: cluster) else { return .success }
+        if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success
       }
     }

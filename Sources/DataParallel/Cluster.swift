@@ -37,6 +37,7 @@ public final class Cluster {
         runtime: nil)
     }
     yieldWhereOversubscribed()
+    useTwoLinks()
     do {
       let runtime = try MPIRuntime.initialize()
       let stallGuard = StallGuard()
@@ -66,6 +67,10 @@ public final class Cluster {
     getenv("OMPI_COMM_WORLD_SIZE") != nil || getenv("PMIX_RANK") != nil
       || getenv("PMI_RANK") != nil
   }
+
+  /// With one socket a peer, Open MPI's messages in both directions wait for each other: 58 to 81
+  /// instead of 116 MB/s each way at 1 Gbit/s.
+  private static func useTwoLinks() { setenv("OMPI_MCA_btl_tcp_links", "2", 0) }
 
   /// A waiting rank gives its core to others where there are more ranks than cores: Open MPI knows
   /// that only if its slots say so, and spins otherwise.

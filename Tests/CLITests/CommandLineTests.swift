@@ -39,7 +39,8 @@ struct CommandLineTests {
     let verbs = try commandLine().leaves().map { $0.joined(separator: " ") }
     #expect(
       verbs.sorted() == [
-        "bench gemm", "bench step", "checkpoint inspect", "config print", "data inspect",
+        "bench allreduce", "bench gemm", "bench step", "checkpoint inspect", "config print",
+        "data inspect",
         "data pack",
         "plan", "pretrain", "tokenizer fit", "tokenizer inspect", "verify",
       ])

@@ -173,6 +173,9 @@ public final class DistributedOptimizer {
       + (options.isDeterministic ? ", deterministic" : "")
   }
 
+  /// The sums over ranks at the places that this rank updates, after `finishExchange`.
+  public var gradientSums: ShardBuffer { gradients.sums }
+
   /// Where backward puts gradients.
   public var sink: any GradientSink { gradients }
 
