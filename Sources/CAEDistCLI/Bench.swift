@@ -5,7 +5,7 @@ import Training
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
-    subcommands: [Step.self, Gemm.self, AllReduce.self])
+    subcommands: [Step.self, Gemm.self, Allreduce.self])
 
   /// What is measured.
   struct Workload: ParsableArguments {
@@ -76,9 +76,8 @@ struct Bench: ParsableCommand {
     }
   }
 
-  struct AllReduce: ParsableCommand {
+  struct Allreduce: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "allreduce",
       abstract: "The exchange of gradients, against MPI_Allreduce and the links between hosts.",
       discussion: """
         On all ranks of a job. Measures the link between two hosts too, where there are any.

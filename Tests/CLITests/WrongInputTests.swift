@@ -179,6 +179,7 @@ struct WrongInputTests {
     ["tokenizer", "inspect", "/nowhere"], ["config", "print", "--config", "/nowhere"],
     ["bench", "step", "--model", "huge"], ["bench", "step", "--batch", "0"],
     ["bench", "step", "--model", "tiny", "--image-size", "0"],
+    ["bench", "allreduce", "--wire", "float16"], ["bench", "allreduce"],
     ["data", "pack", "--folder", "/nowhere", "--output", "/tmp/nowhere/shards"],
     ["data", "pack", "--images", "/nowhere", "--labels", "/nowhere", "--output", "/tmp/nowhere"],
   ])

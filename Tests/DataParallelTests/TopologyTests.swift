@@ -24,18 +24,6 @@ import Testing
     #expect(Topology(hosts: [0, 1, 0, 1]).ranks == [0, 2, 1, 3])
   }
 
-  @Test func carriers() {
-    // Positions 0 1 2 | 3 4 | 5.
-    let topology = Topology(hosts: [0, 0, 0, 1, 1, 2])
-    for owner in 0..<6 {
-      let own = topology.host(of: owner)
-      #expect(topology.carrier(onHost: own, ofOwner: owner) == owner)
-    }
-    #expect((0..<3).map { topology.carrier(onHost: 1, ofOwner: $0) } == [3, 4, 3])
-    #expect((0..<5).map { topology.carrier(onHost: 2, ofOwner: $0) } == [5, 5, 5, 5, 5])
-    #expect((3..<6).map { topology.carrier(onHost: 0, ofOwner: $0) } == [0, 1, 0])
-  }
-
   @Test(arguments: ExchangeModel.layouts)
   func positionsAreAPermutation(hosts: [Int]) {
     let topology = Topology(hosts: hosts)

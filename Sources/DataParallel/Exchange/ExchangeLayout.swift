@@ -24,7 +24,7 @@ struct ExchangeLayout {
     buckets = BucketPlan(for: tree, bucketBytes: options.bucketBytes)
     exchange = ExchangePlan(
       for: tree, plan: buckets, topology: topology, position: position,
-      sharding: options.sharding, roots: roots)
+      sharding: options.sharding, wire: options.wire, roots: roots)
     updated = exchange.updatedRanges(of: position)
     let height = GradientShards.height(
       exchanges: microBatches, isDeterministic: options.isDeterministic)

@@ -14,13 +14,16 @@ public enum Sharding: String, Codable, Sendable, CaseIterable {
 /// Who adds up and who owns which part of each bucket.
 ///
 /// A pure value: the same on every rank, from the model and the layout alone. Each bucket is cut
-/// into one slice a position; the owner of a slice gets its sum. On the other hosts the slice's
-/// carrier adds up what its host has, and sends that to the owner.
+/// into a part a position, whose owner gets its sum. On every other host a carrier adds up what its
+/// host has, and sends that to the owner; parts are cut into slices where another host, with more
+/// ranks or fewer, divides that work differently.
 struct ExchangePlan: Sendable {
   struct Slice: Sendable {
     let range: Range<Int>
     /// Position.
     let owner: Int
+    /// For each host the position that deals with the slice: the owner on its own.
+    let carriers: [Int]
   }
 
   let topology: Topology
@@ -29,6 +32,9 @@ struct ExchangePlan: Sendable {
   let buckets: [BucketPlan.Bucket]
   /// Of each bucket, in the order of the layout; empty ones are left out.
   let slices: [[Slice]]
+  /// Of each bucket what is under way at once: parts of its slices, in order. All positions have a
+  /// share of each.
+  let pieces: [[[Slice]]]
   /// Ranges of positions whose sums are wanted: usually all positions in one.
   let roots: [Range<Int>]
   /// For each host the parts of the order of summation that it can add up on its own.
@@ -39,7 +45,7 @@ struct ExchangePlan: Sendable {
   /// - Parameter roots: Nil: the sum over all positions.
   init(
     for tree: ParameterTree, plan: BucketPlan, topology: Topology, position: Int,
-    sharding: Sharding, roots: [Range<Int>]? = nil
+    sharding: Sharding, wire: Wire, roots: [Range<Int>]? = nil
   ) {
     let roots = roots ?? [0..<topology.worldSize]
     self.topology = topology
@@ -54,7 +60,17 @@ struct ExchangePlan: Sendable {
     let all = blocks.flatMap { $0 }
     trees = roots.map { ReductionOrder.tree(over: $0, of: all) }
     let shares = ExchangePlan.shares(topology, sharding)
-    slices = plan.buckets.map { ExchangePlan.cut($0, starts: starts, shares: shares) }
+    // In one host nothing has to travel.
+    let pieceCount =
+      topology.hosts.count == 1
+      ? Int.max : shares.count * ExchangePlan.messageBytes / wire.byteCount
+    pieces = plan.buckets.map { bucket in
+      let ends = ExchangePlan.ends(bucket.range, starts: starts, pieceCount: pieceCount)
+      return zip([bucket.range.lowerBound] + ends, ends).map {
+        ExchangePlan.cut($0..<$1, starts: starts, shares: shares)
+      }
+    }
+    slices = pieces.map { $0.flatMap { $0 } }
   }
 
   /// The same plan for another rank.
@@ -88,8 +104,11 @@ struct ExchangePlan: Sendable {
   func carries(_ slice: Slice) -> Bool { carries(slice, position) }
 
   private func carries(_ slice: Slice, _ position: Int) -> Bool {
-    topology.carrier(onHost: topology.host(of: position), ofOwner: slice.owner) == position
+    slice.carriers[topology.host(of: position)] == position
   }
+
+  /// Carriers of a slice on hosts that do not own it.
+  func otherCarriers(of slice: Slice) -> [Int] { slice.carriers.filter { $0 != slice.owner } }
 
   /// Places that a rank updates, ascending: on each host all places together where nothing is
   /// sharded, else all places together over all ranks.
@@ -112,28 +131,61 @@ struct ExchangePlan: Sendable {
     return ranges
   }
 
-  /// Each position's share of a bucket. Where every host gets all sums, hosts have equal shares,
-  /// since links limit; where ranks keep what they own, ranks have, since memory does.
-  private static func shares(_ topology: Topology, _ sharding: Sharding) -> [Double] {
-    topology.hosts.flatMap { host in
-      host.map { _ in
+  /// What a slice is of every bucket.
+  private struct Share {
+    let part: Double
+    let owner: Int
+    let carriers: [Int]
+  }
+
+  /// Where every host gets all sums, hosts have equal parts of a bucket, since links limit; where
+  /// ranks keep what they own, ranks have, since memory does. On each host its ranks carry equal
+  /// shares of what another owns.
+  private static func shares(_ topology: Topology, _ sharding: Sharding) -> [Share] {
+    let hosts = topology.hosts
+    let cuts = Set(hosts.map(\.count)).flatMap { count in
+      (0...count).map { Double($0) / Double(count) }
+    }
+    let places = Set(cuts).sorted()
+    return hosts.enumerated().flatMap { number, host in
+      let part =
         sharding == .none
-          ? 1 / Double(topology.hosts.count * host.count) : 1 / Double(topology.worldSize)
+        ? 1 / Double(hosts.count) : Double(host.count) / Double(topology.worldSize)
+      return zip(places, places.dropFirst()).map { start, end in
+        let carriers = hosts.map { $0.lowerBound + Int((start + end) / 2 * Double($0.count)) }
+        return Share(part: part * (end - start), owner: carriers[number], carriers: carriers)
       }
     }
   }
 
+  /// Bytes of a message, about: short ones are acted upon soon and hold up no other, but below
+  /// 192 KiB Open MPI copies them (`btl_tcp_min_rdma_pipeline_size`).
+  private static let messageBytes = 1 << 18
+
+  /// Where pieces of a bucket end.
+  private static func ends(_ range: Range<Int>, starts: [Int], pieceCount: Int) -> [Int] {
+    let count = max(1, range.count / pieceCount)
+    var ends: [Int] = []
+    for number in 1..<count {
+      let ideal = range.lowerBound + range.count * number / count
+      let end = boundary(near: ideal, starts, range)
+      if end > ends.last ?? range.lowerBound { ends.append(end) }
+    }
+    if ends.last == range.upperBound { return ends }
+    return ends + [range.upperBound]
+  }
+
   private static func cut(
-    _ bucket: BucketPlan.Bucket, starts: [Int], shares: [Double]
+    _ range: Range<Int>, starts: [Int], shares: [Share]
   ) -> [Slice] {
-    var (slices, sum, start) = ([Slice](), 0.0, bucket.range.lowerBound)
-    for (owner, share) in shares.enumerated() {
-      sum += share
-      let ideal = bucket.range.lowerBound + Int((sum * Double(bucket.range.count)).rounded())
-      let isLast = owner == shares.count - 1
-      let next = isLast ? bucket.range.upperBound : boundary(near: ideal, starts, bucket.range)
+    var (slices, sum, start) = ([Slice](), 0.0, range.lowerBound)
+    for (index, share) in shares.enumerated() {
+      sum += share.part
+      let ideal = range.lowerBound + Int((sum * Double(range.count)).rounded())
+      let isLast = index == shares.count - 1
+      let next = isLast ? range.upperBound : boundary(near: ideal, starts, range)
       if next > start {
-        slices.append(Slice(range: start..<next, owner: owner))
+        slices.append(Slice(range: start..<next, owner: share.owner, carriers: share.carriers))
         start = next
       }
     }

@@ -1,7 +1,7 @@
 import TensorCore
 
-/// Memory of messages between hosts: the buckets of a step taking off and landing one after the
-/// other, as many under way as `GradientExchange` allows.
+/// Memory of messages between hosts: the pieces of a step's buckets taking off and landing one after
+/// the other, as many under way as `GradientExchange` allows.
 struct FlightMemory {
   private(set) var roundingErrorBytes = 0
   var stagingBytes: Int { staging.writtenBytes }
@@ -13,16 +13,18 @@ struct FlightMemory {
   init(_ plan: ExchangePlan, _ options: ExchangeOptions) {
     self.plan = plan
     rounds = options.wire == .bfloat16
-    var flights: [(bucket: Int, memory: [Storage])] = []
+    var flights: [(piece: [ExchangePlan.Slice], memory: [Storage])] = []
     for bucket in plan.buckets.indices {
       if options.kind == .mpi {
         _ = staging.storage(count: plan.buckets[bucket].range.count)
       } else if plan.topology.hosts.count > 1 {
-        flights.append((bucket, plan.slices[bucket].flatMap { reduce($0) }))
-        guard flights.count == GradientExchange.flightLimit else { continue }
-        // Its parts are dropped before its sums are sent back; the others have theirs still.
-        let oldest = flights.removeFirst().bucket
-        if plan.sharding == .none { _ = plan.slices[oldest].map { gather($0) } }
+        for piece in plan.pieces[bucket] {
+          flights.append((piece, piece.flatMap { reduce($0) }))
+          guard flights.count == GradientExchange.flightLimit else { continue }
+          // Its parts are dropped before its sums are sent back; the others have theirs still.
+          let oldest = flights.removeFirst().piece
+          if plan.sharding == .none { _ = oldest.map { gather($0) } }
+        }
       }
     }
   }

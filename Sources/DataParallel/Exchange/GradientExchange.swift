@@ -25,10 +25,12 @@ struct Round: Sendable {
   let isLast: Bool
 }
 
-/// Bytes of a value on the links between hosts.
+/// What a value is on the links between hosts.
 public enum Wire: String, Codable, Sendable, CaseIterable {
   case float32
   case bfloat16
+
+  var byteCount: Int { self == .float32 ? 4 : 2 }
 }
 
 /// Adds up gradients over all ranks, bucket by bucket, on a thread of its own while backward goes
@@ -41,7 +43,7 @@ public enum Wire: String, Codable, Sendable, CaseIterable {
 /// Every byte crosses a link as often as in the best allreduce: 2 (H - 1) / H times the buffer for H
 /// hosts. `bfloat16` rounds each of the two crossings once, sums stay Float.
 final class GradientExchange: @unchecked Sendable {
-  // Sendable: `queue` is guarded by the mutex; everything else belongs to the exchanging thread, or
+  // Sendable: `queue` to `failure` are guarded by the mutex; everything else belongs to the exchanging thread, or
   // is constant.
 
   /// Shared counters: of the host's barrier, and of each bucket.
@@ -54,8 +56,8 @@ final class GradientExchange: @unchecked Sendable {
     static func count(buckets: Int) -> Int { 1 + 3 * buckets }
   }
 
-  /// Buckets under way at once: one between hosts in each phase, one being added up.
-  static let flightLimit = 3
+  /// Pieces under way at once: enough for the links while messages are announced and answered.
+  static let flightLimit = 8
 
   let plan: ExchangePlan
   let counters: SharedCounters
@@ -63,6 +65,8 @@ final class GradientExchange: @unchecked Sendable {
   private let group: any ProcessGroup
   private let stallGuard: StallGuard
   private let wire: WireBuffers
+  /// For each bucket the number of its first piece.
+  private let firstPieces: [Int]
   private let usesLibrary: Bool
   private let staging = MemoryPool()
 
@@ -90,6 +94,7 @@ final class GradientExchange: @unchecked Sendable {
     self.stallGuard = stallGuard
     self.usesLibrary = usesLibrary
     self.wire = WireBuffers(wire, plan: plan)
+    firstPieces = plan.pieces.indices.map { plan.pieces[..<$0].reduce(0) { $0 + $1.count } }
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(changed, nil)
   }
@@ -148,6 +153,7 @@ final class GradientExchange: @unchecked Sendable {
     pthread_mutex_lock(mutex)
     while (isBusy || !queue.isEmpty) && failure == nil { pthread_cond_wait(changed, mutex) }
     let failure = self.failure
+    isAbandoned = false
     pthread_mutex_unlock(mutex)
     if let failure { throw failure }
   }
@@ -171,7 +177,7 @@ final class GradientExchange: @unchecked Sendable {
           UnsafeMutableBufferPointer(
             start: parameters + slice.range.lowerBound, count: slice.range.count))
         if plan.owns(slice) {
-          for peer in peers(of: slice) {
+          for peer in plan.otherCarriers(of: slice) {
             transfers.append(try send(UnsafeRawBufferPointer(memory), to: peer, 2 * bucket + 1))
           }
         } else if plan.carries(slice) {
@@ -278,19 +284,32 @@ final class GradientExchange: @unchecked Sendable {
   private func reduce(_ round: Round) throws(CollectiveError) {
     var landed = 0
     var (waiting, flights): ([Int], [Flight]) = ([], [])
+    // What is not under way yet of a bucket that is complete in this host.
+    var grounded: [Flight] = []
+    // Pieces of each bucket that have not landed.
+    var open = plan.pieces.map(\.count)
     var waiter = Waiter()
     while landed < plan.buckets.count {
       waiting += try takeReady(round)
-      var progressed = false
       let limit = flightLimit
-      while flights.count < limit,
-        let index = waiting.firstIndex(where: { isReadyInHost($0, round) })
-      {
-        flights.append(try takeOff(waiting.remove(at: index), round))
+      var progressed = false
+      while grounded.isEmpty, let index = waiting.firstIndex(where: { isReadyInHost($0, round) }) {
+        grounded = flightsOf(waiting.remove(at: index))
+      }
+      // One at a time: the library moves messages on between them.
+      if !grounded.isEmpty, flights.count < limit {
+        let flight = grounded.removeFirst()
+        try takeOff(flight, round)
+        flights.append(flight)
         progressed = true
       }
       for flight in flights where try advance(flight, round) { progressed = true }
-      landed += flights.count { $0.phase == .landed }
+      for flight in flights where flight.phase == .landed {
+        open[flight.bucket] -= 1
+        guard open[flight.bucket] == 0 else { continue }
+        land(flight.bucket, round)
+        landed += 1
+      }
       flights.removeAll { $0.phase == .landed }
       if progressed {
         waiter.progress()
@@ -377,20 +396,33 @@ final class GradientExchange: @unchecked Sendable {
     land(bucket, round)
   }
 
-  /// A bucket on its way.
+  /// A piece of a bucket on its way.
   private final class Flight {
     enum Phase { case reducing, gathering, landed }
 
     let bucket: Int
+    let slices: [ExchangePlan.Slice]
+    /// Its first message; the sums have the next one.
+    let tag: Int
     var phase = Phase.reducing
     var messages: [Message] = []
     /// Memory of the messages, and what is done with what has come.
     var memory: [Storage] = []
-    /// Of the own slice: for each host the sums of its blocks.
-    var parts: [Int: Storage] = [:]
+    /// Of own slices: the sums of the blocks of each host.
+    var parts: [Part: Storage] = [:]
     var arrivals: [() -> Void] = []
 
-    init(_ bucket: Int) { self.bucket = bucket }
+    init(_ bucket: Int, _ slices: [ExchangePlan.Slice], tag: Int) {
+      self.bucket = bucket
+      self.slices = slices
+      self.tag = tag
+    }
+
+    struct Part: Hashable {
+      /// Where the slice begins.
+      let slice: Int
+      let host: Int
+    }
   }
 
   private struct Message {
@@ -399,15 +431,21 @@ final class GradientExchange: @unchecked Sendable {
     let peer: Int
   }
 
+  private func flightsOf(_ bucket: Int) -> [Flight] {
+    plan.pieces[bucket].enumerated().map { number, slices in
+      Flight(bucket, slices, tag: 2 * (firstPieces[bucket] + number))
+    }
+  }
+
   /// Adds up what this host has, and sends it to the owners.
-  private func takeOff(_ bucket: Int, _ round: Round) throws(CollectiveError) -> Flight {
-    let flight = Flight(bucket)
+  private func takeOff(_ flight: Flight, _ round: Round) throws(CollectiveError) {
+    let bucket = flight.bucket
     let base = plan.buckets[bucket].range.lowerBound
     let memory = plan.local.indices.map {
       store.source(bucket: bucket, local: $0 - plan.local.lowerBound)
     }
     let trees = plan.localTrees
-    for slice in plan.slices[bucket] where plan.carries(slice) {
+    for slice in flight.slices where plan.carries(slice) {
       let sources = memory.map { UnsafePointer($0 + (slice.range.lowerBound - base)) }
       if plan.topology.hosts.count == 1 {
         store.deliver(slice.range, trees, sources, round: round)
@@ -420,16 +458,15 @@ final class GradientExchange: @unchecked Sendable {
         TreeSumKernel.sum(tree, of: sources, into: part.pointer + index * count, count: count)
       }
       if plan.owns(slice) {
-        flight.parts[plan.host] = part
+        flight.parts[.init(slice: slice.range.lowerBound, host: plan.host)] = part
         try receiveParts(of: slice, flight)
       } else {
         let bytes = wire.encode(part, count: partCount, residual: .part(slice.range), staging)
         flight.memory.append(bytes.storage)
         flight.messages.append(
-          try send(UnsafeRawBufferPointer(bytes.bytes), to: slice.owner, 2 * bucket))
+          try send(UnsafeRawBufferPointer(bytes.bytes), to: slice.owner, flight.tag))
       }
     }
-    return flight
   }
 
   private func receiveParts(
@@ -438,12 +475,12 @@ final class GradientExchange: @unchecked Sendable {
     for host in plan.topology.hosts.indices where host != plan.host {
       let count = plan.partCount(of: slice, onHost: host)
       let part = staging.storage(count: count)
-      flight.parts[host] = part
+      flight.parts[.init(slice: slice.range.lowerBound, host: host)] = part
       let bytes = wire.memory(for: part, count: count, staging)
       flight.memory.append(bytes.storage)
       flight.arrivals.append { [wire] in wire.decode(bytes, into: part.pointer, count: count) }
-      let carrier = plan.topology.carrier(onHost: host, ofOwner: slice.owner)
-      flight.messages.append(try receive(bytes.bytes, from: carrier, 2 * flight.bucket))
+      flight.messages.append(
+        try receive(bytes.bytes, from: slice.carriers[host], flight.tag))
     }
   }
 
@@ -464,7 +501,6 @@ final class GradientExchange: @unchecked Sendable {
         return true
       }
     }
-    land(flight.bucket, round)
     flight.phase = .landed
     return true
   }
@@ -472,10 +508,12 @@ final class GradientExchange: @unchecked Sendable {
   /// Adds up the parts of the own slice.
   private func combine(_ flight: Flight, _ round: Round) {
     guard plan.topology.hosts.count > 1 else { return }
-    for slice in plan.slices[flight.bucket] where plan.owns(slice) {
+    for slice in flight.slices where plan.owns(slice) {
       let sources = plan.topology.hosts.indices.flatMap { host in
         plan.blocks[host].indices.compactMap { block in
-          flight.parts[host].map { UnsafePointer($0.pointer + block * slice.range.count) }
+          flight.parts[.init(slice: slice.range.lowerBound, host: host)].map {
+            UnsafePointer($0.pointer + block * slice.range.count)
+          }
         }
       }
       store.deliver(slice.range, plan.trees, sources, round: round)
@@ -485,15 +523,15 @@ final class GradientExchange: @unchecked Sendable {
 
   /// Sends the own sums to the carriers on other hosts, and receives theirs.
   private func spread(_ flight: Flight) throws(CollectiveError) {
-    let tag = 2 * flight.bucket + 1
-    for slice in plan.slices[flight.bucket] where plan.carries(slice) {
+    let tag = flight.tag + 1
+    for slice in flight.slices where plan.carries(slice) {
       let (sum, count) = (store.sum(slice.range), slice.range.count)
       if plan.owns(slice) {
         let bytes = wire.encode(sum, count: count, residual: .sum(slice.range), staging)
         flight.memory.append(bytes.storage)
         // The owner, too, goes on with what the others get.
         wire.decode(bytes, into: sum, count: count)
-        for peer in peers(of: slice) {
+        for peer in plan.otherCarriers(of: slice) {
           flight.messages.append(try send(UnsafeRawBufferPointer(bytes.bytes), to: peer, tag))
         }
       } else {
@@ -509,13 +547,7 @@ final class GradientExchange: @unchecked Sendable {
     counters.set(Counter.done(bucket), of: plan.position - plan.local.lowerBound, to: round.number)
   }
 
-  // MARK: Peers
-
-  /// Carriers of an own slice on the other hosts.
-  private func peers(of slice: ExchangePlan.Slice) -> [Int] {
-    plan.topology.hosts.indices.filter { $0 != plan.host }
-      .map { plan.topology.carrier(onHost: $0, ofOwner: slice.owner) }
-  }
+  // MARK: Messages
 
   private func send(
     _ bytes: UnsafeRawBufferPointer, to position: Int, _ tag: Int

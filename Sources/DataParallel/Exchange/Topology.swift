@@ -35,13 +35,4 @@ public struct Topology: Equatable, Sendable {
 
   /// Number of the host of a position.
   public func host(of position: Int) -> Int { hostIndices[position] }
-
-  /// The position on a host that deals with a slice owned by `owner`: the owner itself on its own
-  /// host, and elsewhere the one with the same place in its host.
-  public func carrier(onHost host: Int, ofOwner owner: Int) -> Int {
-    let own = self.host(of: owner)
-    if own == host { return owner }
-    let place = owner - hosts[own].lowerBound
-    return hosts[host].lowerBound + place % hosts[host].count
-  }
 }
