@@ -43,8 +43,8 @@ public enum Wire: String, Codable, Sendable, CaseIterable {
 /// Every byte crosses a link as often as in the best allreduce: 2 (H - 1) / H times the buffer for H
 /// hosts. `bfloat16` rounds each of the two crossings once, sums stay Float.
 final class GradientExchange: @unchecked Sendable {
-  // Sendable: `queue` to `failure` are guarded by the mutex; everything else belongs to the exchanging thread, or
-  // is constant.
+  // Sendable: `queue` to `failure` are guarded by the mutex; everything else belongs to the
+  // exchanging thread, or is constant.
 
   /// Shared counters: of the host's barrier, and of each bucket.
   enum Counter {
@@ -338,14 +338,15 @@ final class GradientExchange: @unchecked Sendable {
   ///
   /// - Throws: Where the run is given up in the middle of a round.
   private func takeReady(_ round: Round) throws(CollectiveError) -> [Int] {
-    var (taken, isStopping): ([Int], Bool) = ([], false)
-    locked {
-      isStopping = self.isStopping
-      while let first = ready.first, first.round == round.number {
-        taken.append(first.bucket)
-        ready.removeFirst()
-      }
+    var taken: [Int] = []
+    // Not `locked`, which wakes the thread that waits in `finish`: this is called for every piece.
+    pthread_mutex_lock(mutex)
+    let isStopping = self.isStopping
+    while let first = ready.first, first.round == round.number {
+      taken.append(first.bucket)
+      ready.removeFirst()
     }
+    pthread_mutex_unlock(mutex)
     if isStopping { throw CollectiveError(operation: "sum of gradients", reason: "the run ends") }
     return taken
   }
