@@ -29,7 +29,8 @@ struct ExchangeMPITests {
     let group = try MPIProcessGroup(communicator: world.duplicate())
     try body(group)
     try group.close()
-    guard world.size > 1 else { return }
+    // Only ranks that can share memory can be told that they do.
+    guard world.size > 1, Set(group.hosts).count == 1 else { return }
     let ranks = 0..<world.size
     for hosts in [ranks.map { $0 * 2 / world.size }, ranks.map { $0 % 2 }, Array(ranks)] {
       let divided = try DividedGroup(world, hosts: hosts)
