@@ -16,7 +16,7 @@ public struct ExchangeOptions: Sendable, Equatable {
   public var kind = ExchangeKind.hierarchical
   public var wire = Wire.float32
   public var sharding = Sharding.none
-  public var bucketBytes = 25 << 20
+  public var bucketBytes = 4 << 20
   /// Begin to exchange while backward goes on.
   public var overlaps = true
   /// The same bits on any number of ranks.

@@ -74,7 +74,7 @@ public struct ParallelismSection: Codable, Sendable, Equatable {
   /// One copy of the parameters for all ranks of a host, in memory that they share.
   public var sharedParameters = true
   /// Bytes of one gradient exchange.
-  public var bucketBytes = 25 << 20
+  public var bucketBytes = 4 << 20
   /// Exchange gradients while backward goes on.
   public var overlap = true
   /// The same bits on any number of ranks that divides the micro-batches of a step into powers of
