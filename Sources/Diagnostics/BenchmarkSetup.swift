@@ -30,7 +30,7 @@ struct BenchmarkSetup {
       method: { name: cae, decoderDim: \(size.embedDim), decoderHeads: \(size.numHeads), \
       numMaskedPatches: \(patches / 2) }
       data: { train: [generated] }
-      parallelism: { threadsPerRank: \(threads), globalBatchSize: 720720 }
+      parallelism: { threadsPerRank: \(threads), globalBatchSize: 23063040 }
       """
     let resolved = try ConfigurationFile.resolve(
       text, name: "bench", overrides: overrides, methods: [CAE.self])

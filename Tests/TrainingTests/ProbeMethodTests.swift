@@ -103,6 +103,14 @@ import Testing
     #expect(outcome.checkpoints.isEmpty)
   }
 
+  /// No update comes after it.
+  @Test func bitThatFlipsAfterTheLastUpdateIsNotSaved() throws {
+    let outcome = try probe("run", ranks: 4, stopAfter: 4, method: "{name: probe, strayRank: 2}")
+    let finder = try #require(outcome.ranks.compactMap(\.agreed).first { $0.isMine })
+    #expect(finder.text.contains("are not those that the last update wrote"))
+    #expect(outcome.checkpoints.isEmpty)
+  }
+
   // MARK: Numbers that are not finite
 
   /// A sample that the given rank of two takes in the given step (0-based), and no rank before.

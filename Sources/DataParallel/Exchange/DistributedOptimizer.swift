@@ -69,7 +69,10 @@ public final class DistributedOptimizer {
   private let normChunks: [UnsafeBufferPointer<Float>]
   private let microBatches: Int
   private var roundNumber = 0
+  /// Exchanges of this step that have not begun.
   private var pending: [Round] = []
+  /// One that begins when backward is over.
+  private var held: Round?
   private var exposedSeconds = 0.0
 
   /// Collective. Blocking.
@@ -154,7 +157,7 @@ public final class DistributedOptimizer {
       plan, store: store, counters: counters, group: group, stallGuard: stallGuard,
       wire: options.wire, usesLibrary: options.kind == .mpi)
     self.exchange = exchange
-    (gradients as? SlottedGradients)?.exchange = exchange
+    gradients.exchange = exchange
     exchange.start()
   }
 
@@ -191,27 +194,27 @@ public final class DistributedOptimizer {
   public func beginStep() {
     exposedSeconds = 0
     gradients.beginStep()
-    let exchanges = options.sharding == .gradients ? microBatches : 1
+    let exchanges = gradients.exchangesEachMicroBatch ? microBatches : 1
     pending = (0..<exchanges).map {
       roundNumber += 1
       return Round(number: roundNumber, index: $0, isLast: $0 == exchanges - 1)
     }
-    if let whole = gradients as? WholeGradients { beginRound(for: whole) }
+    if !gradients.exchangesEachMicroBatch { beginRound() }
   }
 
-  private func beginRound(for whole: WholeGradients) {
-    guard let exchange else { return }
+  private func beginRound() {
     let round = pending.removeFirst()
-    whole.markReady = { [exchange] in exchange.markReady($0, round) }
-    if options.overlaps { exchange.begin(round) } else { pending = [round] }
+    gradients.begin(round)
+    // Slots are needed again: they cannot wait for the end of backward.
+    if options.overlaps || gradients.exchangesEachMicroBatch {
+      exchange?.begin(round)
+    } else {
+      held = round
+    }
   }
 
   public func beginMicroBatch(_ index: Int) {
-    if let slotted = gradients as? SlottedGradients {
-      let round = pending.removeFirst()
-      slotted.begin(round)
-      exchange?.begin(round)
-    }
+    if gradients.exchangesEachMicroBatch { beginRound() }
     gradients.beginMicroBatch(index, of: microBatches)
   }
 
@@ -222,7 +225,7 @@ public final class DistributedOptimizer {
   public func abandonStep() {
     exchange?.abandon()
     gradients.abandon()
-    while gradients is SlottedGradients, !pending.isEmpty {
+    while !pending.isEmpty {
       beginMicroBatch(microBatches - pending.count)
       gradients.abandon()
     }
@@ -234,7 +237,8 @@ public final class DistributedOptimizer {
   public func finishExchange() throws(CollectiveError) {
     let started = Waiter.now()
     if let exchange {
-      if !options.overlaps, let round = pending.popLast() { exchange.begin(round) }
+      if let round = held { exchange.begin(round) }
+      held = nil
       try exchange.finish()
     }
     exposedSeconds += Waiter.now() - started
@@ -250,7 +254,7 @@ public final class DistributedOptimizer {
     let started = Waiter.now()
     let total = try group.exactSums([sum])[0]
     exposedSeconds += Waiter.now() - started
-    exposedSeconds += (gradients as? SlottedGradients)?.waitedSeconds ?? 0
+    exposedSeconds += gradients.waitedSeconds
     return GradientSummary(
       norm: total.value.squareRoot() / Double(gradientCount), exposedSeconds: exposedSeconds)
   }
@@ -277,6 +281,10 @@ public final class DistributedOptimizer {
     if let corruption { throw corruption }
     return waited
   }
+
+  /// Compares the parameters with what this rank's last update wrote: between updates nobody else
+  /// would see a bit that flips.
+  public func check() throws(CorruptedParameters) { try optimizer.check(parameters, pool: pool) }
 
   private func publish() throws(CollectiveError) -> Double {
     let started = Waiter.now()

@@ -93,7 +93,7 @@ final class GradientExchange: @unchecked Sendable {
     self.group = group
     self.stallGuard = stallGuard
     self.usesLibrary = usesLibrary
-    self.wire = WireBuffers(wire, plan: plan)
+    self.wire = WireBuffers(wire)
     firstPieces = plan.pieces.indices.map { plan.pieces[..<$0].reduce(0) { $0 + $1.count } }
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(changed, nil)
@@ -479,7 +479,7 @@ final class GradientExchange: @unchecked Sendable {
       flight.parts[.init(slice: slice.range.lowerBound, host: host)] = part
       let bytes = wire.memory(for: part, count: count, staging)
       flight.memory.append(bytes.storage)
-      flight.arrivals.append { [wire] in wire.decode(bytes, into: part.pointer, count: count) }
+      flight.arrivals.append { [wire] in wire.decode(bytes, into: part, count: count) }
       flight.messages.append(
         try receive(bytes.bytes, from: slice.carriers[host], flight.tag))
     }
@@ -526,7 +526,8 @@ final class GradientExchange: @unchecked Sendable {
   private func spread(_ flight: Flight) throws(CollectiveError) {
     let tag = flight.tag + 1
     for slice in flight.slices where plan.carries(slice) {
-      let (sum, count) = (store.sum(slice.range), slice.range.count)
+      let count = slice.range.count
+      let sum = Storage.borrowed(store.sum(slice.range), count)
       if plan.owns(slice) {
         let bytes = wire.encode(sum, count: count, residual: .sum(slice.range), staging)
         flight.memory.append(bytes.storage)

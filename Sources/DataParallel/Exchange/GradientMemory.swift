@@ -13,6 +13,12 @@ class GradientMemory: GradientSink {
   /// Micro-batch of the step, and their number.
   private(set) var microBatch = 0
   private(set) var microBatches = 1
+  /// Takes complete buckets; nil where there is nobody to exchange with. Set before the first step.
+  weak var exchange: GradientExchange?
+  /// The exchange that buckets are handed to; nil before the first step.
+  private(set) var round: Round?
+  /// Buckets that it has been handed.
+  private var handed: Set<Int> = []
   private var isComplete: [Bool]
   private var incomplete: [Int]
 
@@ -25,6 +31,12 @@ class GradientMemory: GradientSink {
   }
 
   func beginStep() { nonFinite = nil }
+
+  /// Buckets that become complete from here on belong to this exchange.
+  func begin(_ round: Round) {
+    self.round = round
+    handed = []
+  }
 
   func beginMicroBatch(_ index: Int, of count: Int) {
     (microBatch, microBatches) = (index, count)
@@ -61,7 +73,25 @@ class GradientMemory: GradientSink {
     if incomplete[bucket] == 0 { bucketIsComplete(bucket) }
   }
 
+  /// Lets the exchange have a bucket, which is not to be written any more.
+  final func hand(_ bucket: Int) {
+    guard let round else { return }
+    handed.insert(bucket)
+    exchange?.markReady(bucket, round)
+  }
+
+  /// Lets the others go on although this rank cannot: hands over what is left, whatever it holds.
+  final func abandon() {
+    for bucket in plan.buckets.indices where !handed.contains(bucket) { hand(bucket) }
+  }
+
   // MARK: To be overridden
+
+  /// Whether every micro-batch has an exchange of its own, or the last one that of all.
+  var exchangesEachMicroBatch: Bool { false }
+
+  /// Seconds of this step in which backward has waited for memory.
+  var waitedSeconds: Double { 0 }
 
   /// Where a contribution goes, and what it is multiplied with before.
   func place(of parameter: Parameter) -> (UnsafeMutablePointer<Float>, Float) {
@@ -81,9 +111,6 @@ class GradientMemory: GradientSink {
   func bucketIsComplete(_ bucket: Int) { preconditionFailure("abstract") }
 
   func flush() throws(CollectiveError) {}
-
-  /// Lets the others go on although this rank cannot.
-  func abandon() { preconditionFailure("abstract") }
 
   /// Sums of gradients at the places that this rank updates, after the exchange.
   var sums: ShardBuffer { preconditionFailure("abstract") }

@@ -23,11 +23,9 @@ enum HostMemory {
     let free = local == 1 ? Int.max : freeBytes
     let missing = try group.allReduceMaximum([Double(max(0, needed - free))])[0]
     guard missing > 0 else { return nil }
-    let extra = parameters
-    return "warning: a host lacks \(megabytes(Int(missing))) in \(path) for memory that its ranks "
-      + "share (this one has \(megabytes(free)), and needs \(megabytes(needed))); every rank keeps "
-      + "its own copy of the parameters instead, \(megabytes(extra)) each, and ranks of a host "
-      + "exchange messages; enlarge \(path) (docker run --shm-size, or mount -o remount,size=...)"
+    return "warning: a host lacks \(Int(missing) / 1_000_000) MB in \(path) for memory that its "
+      + "ranks share; every rank keeps its own copy of the parameters instead, "
+      + "\(parameters / 1_000_000) MB each, and ranks of a host exchange messages; enlarge \(path) (docker run --shm-size, or mount -o remount,size=...)"
   }
 
   /// Of the file system behind shared memory.
@@ -35,9 +33,5 @@ enum HostMemory {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { return 0 }
     return Int(status.f_bavail) * Int(status.f_frsize)
-  }
-
-  private static func megabytes(_ bytes: Int) -> String {
-    bytes == .max ? "enough" : "\(bytes / 1_000_000) MB"
   }
 }

@@ -14,15 +14,13 @@ final class SlottedGradients: GradientMemory {
   let slotSize: Int
   override var sums: ShardBuffer { shards.total }
   let shards: GradientShards
-  /// Set before the first step.
-  weak var exchange: GradientExchange?
-  /// Seconds that backward has waited for a slot in this step.
-  private(set) var waitedSeconds = 0.0
+  override var exchangesEachMicroBatch: Bool { true }
+  override var waitedSeconds: Double { secondsWithoutSlot }
+  private var secondsWithoutSlot = 0.0
 
   private let memory: SharedMemory
   private let local: Int
   private let stallGuard: StallGuard
-  private var round = Round(number: 0, index: 0, isLast: true)
   /// What each slot holds: the bucket, and the round of its exchange once that has begun.
   private var slots: [(bucket: Int, round: Int?)?]
   /// Buckets that are being filled: their slot, or memory of their own where all slots were being
@@ -62,12 +60,11 @@ final class SlottedGradients: GradientMemory {
 
   override func beginStep() {
     super.beginStep()
-    waitedSeconds = 0
+    secondsWithoutSlot = 0
   }
 
-  /// - Parameter round: The exchange of this micro-batch.
-  func begin(_ round: Round) {
-    self.round = round
+  override func begin(_ round: Round) {
+    super.begin(round)
     for index in isWritten.indices { isWritten[index] = false }
   }
 
@@ -106,9 +103,9 @@ final class SlottedGradients: GradientMemory {
   private func open(_ bucket: Int) -> Place {
     var waiter = Waiter()
     let started = Waiter.now()
-    defer { waitedSeconds += Waiter.now() - started }
+    defer { secondsWithoutSlot += Waiter.now() - started }
     while error == nil {
-      hand()
+      handWaiting()
       if waiting.isEmpty, let slot = freeSlot(for: bucket) {
         slots[slot] = (bucket, nil)
         return .slot(slot)
@@ -146,13 +143,13 @@ final class SlottedGradients: GradientMemory {
 
   override func bucketIsComplete(_ bucket: Int) {
     waiting.append(bucket)
-    hand()
+    handWaiting()
   }
 
   /// Hands complete buckets to the exchange, as far as they have slots: in the order of completion,
   /// which is the same on all ranks. Otherwise two ranks could each fill their slots with buckets
   /// that the other has no slot for.
-  private func hand() {
+  private func handWaiting() {
     while let bucket = waiting.first {
       switch places[bucket] {
       case .slot(let slot):
@@ -188,29 +185,22 @@ final class SlottedGradients: GradientMemory {
   }
 
   private func give(_ bucket: Int, _ slot: Int) {
-    slots[slot] = (bucket, round.number)
+    slots[slot] = (bucket, round?.number)
     places[bucket] = nil
-    lastRound[bucket] = round.number
+    lastRound[bucket] = round?.number
     exchange?.counters.set(GradientExchange.Counter.note(bucket), of: local, to: slot)
-    exchange?.markReady(bucket, round)
+    hand(bucket)
   }
 
   override func flush() throws(CollectiveError) {
     var waiter = Waiter()
     let started = Waiter.now()
     while !waiting.isEmpty, error == nil {
-      hand()
+      handWaiting()
       if !waiting.isEmpty { pause(&waiter) }
     }
-    waitedSeconds += Waiter.now() - started
+    secondsWithoutSlot += Waiter.now() - started
     if let error { throw error }
-  }
-
-  override func abandon() {
-    guard round.number > 0 else { return }
-    for bucket in plan.buckets.indices where lastRound[bucket] != round.number {
-      exchange?.markReady(bucket, round)
-    }
   }
 }
 

@@ -17,10 +17,6 @@ final class WholeGradients: GradientMemory {
   private let isDeterministic: Bool
   /// Who contributed already: in this step, or in this micro-batch.
   private var isWritten: [Bool]
-  /// Called when the last micro-batch's bucket is complete.
-  var markReady: (Int) -> Void = { _ in }
-  /// Buckets of this step for which that has happened.
-  private var marked: Set<Int> = []
 
   /// - Parameter updated: Places that this rank updates.
   init(
@@ -42,7 +38,6 @@ final class WholeGradients: GradientMemory {
   override func beginStep() {
     super.beginStep()
     for index in isWritten.indices { isWritten[index] = false }
-    marked = []
   }
 
   override func beginMicroBatch(_ index: Int, of count: Int) {
@@ -94,15 +89,7 @@ final class WholeGradients: GradientMemory {
     return isLast ? own.pointer + parameter.offset : nil
   }
 
-  override func bucketIsComplete(_ bucket: Int) {
-    guard isLast else { return }
-    marked.insert(bucket)
-    markReady(bucket)
-  }
-
-  override func abandon() {
-    for bucket in plan.buckets.indices where !marked.contains(bucket) { markReady(bucket) }
-  }
+  override func bucketIsComplete(_ bucket: Int) { if isLast { hand(bucket) } }
 }
 
 /// What the exchange sees of `WholeGradients`.

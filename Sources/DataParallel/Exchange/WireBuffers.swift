@@ -21,26 +21,19 @@ final class WireBuffers {
   private var residuals: [Residual: Storage] = [:]
   private let heap = HeapAllocator()
 
-  init(_ wire: Wire, plan: ExchangePlan) { self.wire = wire }
+  init(_ wire: Wire) { self.wire = wire }
 
   /// The bytes of values: their own memory, or a rounded copy.
   func encode(
     _ values: Storage, count: Int, residual: Residual, _ staging: MemoryPool
   ) -> Bytes {
-    guard wire == .bfloat16 else { return floats(values, values.pointer, count) }
-    return encode(values.pointer, count: count, residual: residual, staging)
-  }
-
-  func encode(
-    _ values: UnsafeMutablePointer<Float>, count: Int, residual: Residual, _ staging: MemoryPool
-  ) -> Bytes {
-    guard wire == .bfloat16 else { return floats(.borrowed(values, count), values, count) }
+    guard wire == .bfloat16 else { return floats(values, count) }
     let bytes = memory(for: values, count: count, staging)
     let error = residuals[residual] ?? heap.allocate(count: count, purpose: "rounding errors")
     residuals[residual] = error
     if let start = bytes.bytes.baseAddress {
       BFloat16Kernel.encode(
-        values, residual: error.pointer, into: start.assumingMemoryBound(to: UInt16.self),
+        values.pointer, residual: error.pointer, into: start.assumingMemoryBound(to: UInt16.self),
         count: count)
     }
     return bytes
@@ -48,14 +41,7 @@ final class WireBuffers {
 
   /// Memory for what will come for `values`: itself, where nothing is rounded.
   func memory(for values: Storage, count: Int, _ staging: MemoryPool) -> Bytes {
-    guard wire == .bfloat16 else { return floats(values, values.pointer, count) }
-    return memory(for: values.pointer, count: count, staging)
-  }
-
-  func memory(
-    for values: UnsafeMutablePointer<Float>, count: Int, _ staging: MemoryPool
-  ) -> Bytes {
-    guard wire == .bfloat16 else { return floats(.borrowed(values, count), values, count) }
+    guard wire == .bfloat16 else { return floats(values, count) }
     let storage = staging.storage(count: WireBuffers.roundedCount(count))
     return Bytes(
       bytes: UnsafeMutableRawBufferPointer(
@@ -67,25 +53,23 @@ final class WireBuffers {
   static func roundedCount(_ count: Int) -> Int { (count + 1) / 2 }
 
   /// Makes floats of what has come.
-  func decode(_ bytes: Bytes, into values: UnsafeMutablePointer<Float>, count: Int) {
+  func decode(_ bytes: Bytes, into values: Storage, count: Int) {
     guard wire == .bfloat16, let start = bytes.bytes.baseAddress else { return }
-    BFloat16Kernel.decode(start.assumingMemoryBound(to: UInt16.self), into: values, count: count)
+    BFloat16Kernel.decode(
+      start.assumingMemoryBound(to: UInt16.self), into: values.pointer, count: count)
   }
 
-  private func floats(
-    _ storage: Storage, _ values: UnsafeMutablePointer<Float>, _ count: Int
-  ) -> Bytes {
+  private func floats(_ values: Storage, _ count: Int) -> Bytes {
     Bytes(
       bytes: UnsafeMutableRawBufferPointer(
-        start: values, count: count * MemoryLayout<Float>.stride),
-      storage: storage)
+        start: values.pointer, count: count * MemoryLayout<Float>.stride),
+      storage: values)
   }
 }
 
 extension Storage {
   /// Memory of somebody else, who keeps it.
-  fileprivate static func borrowed(_ pointer: UnsafeMutablePointer<Float>, _ count: Int) -> Storage
-  {
+  static func borrowed(_ pointer: UnsafeMutablePointer<Float>, _ count: Int) -> Storage {
     Storage(pointer: pointer, count: count) { _ in }
   }
 }

@@ -209,7 +209,11 @@ public final class Trainer {
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
 
   private func checkpoint() throws {
-    try agreement.settle(pendingResult())
+    try agreement.run {
+      if let failure = pendingFailure { throw failure }
+      // No update has looked at the weights since they were written.
+      try run.optimizer.check()
+    }
     let moments = try run.optimizer.gatherMoments()
     let path = try agreement.run { try folder.saveCheckpoint(run, moments, step: step) }
     progress?.note("checkpoint \(path)")
