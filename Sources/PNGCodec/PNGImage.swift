@@ -37,7 +37,7 @@ public struct PNGImage: Equatable, Sendable {
   public init(path: String, channels: PNGChannels? = nil) throws(PNGError) {
     var image = PNGImage.emptyImage()
     let status = png_image_begin_read_from_file(&image, path)
-    self = try PNGImage.decode(&image, status: status, name: path, channels: channels)
+    try self.init(begun: &image, status: status, name: path, channels: channels)
   }
 
   /// Decodes a file's content; `name` stands for its path in errors.
@@ -49,10 +49,39 @@ public struct PNGImage: Equatable, Sendable {
       var image = PNGImage.emptyImage()
       let status = png_image_begin_read_from_memory(&image, source.baseAddress, source.count)
       return Result { () throws(PNGError) in
-        try PNGImage.decode(&image, status: status, name: name, channels: channels)
+        try PNGImage(begun: &image, status: status, name: name, channels: channels)
       }
     }
     self = try result.get()
+  }
+
+  /// Width and height of a file's content, from what stands before the pixels.
+  ///
+  /// - Throws: `PNGError` for a damaged header or a picture that is too large.
+  public static func size(
+    of bytes: UnsafeRawBufferPointer, name: String
+  ) throws(PNGError) -> (width: Int, height: Int) {
+    var image = emptyImage()
+    let status = png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count)
+    try checkHeader(&image, status: status, name: name)
+    png_image_free(&image)
+    return (Int(image.width), Int(image.height))
+  }
+
+  /// Decodes a file's content into somebody's memory.
+  ///
+  /// - Parameter output: Room for `[height, width, channels]`, of the sizes that `size` gives;
+  ///   what it holds after an error is undefined.
+  public static func decode(
+    _ bytes: UnsafeRawBufferPointer, name: String, channels: PNGChannels,
+    to output: UnsafeMutableBufferPointer<UInt8>
+  ) throws(PNGError) {
+    var image = emptyImage()
+    let status = png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count)
+    try checkHeader(&image, status: status, name: name)
+    let count = Int(image.width) * Int(image.height) * channels.rawValue
+    precondition(output.count == count, "room for \(output.count) of \(count) bytes")
+    try finish(&image, name: name, channels: channels.rawValue, output: output.baseAddress)
   }
 
   /// Writes the picture, replacing a file of that name.
@@ -69,9 +98,30 @@ public struct PNGImage: Equatable, Sendable {
     }
   }
 
-  private static func decode(
-    _ image: inout png_image, status: Int32, name: String, channels: PNGChannels?
-  ) throws(PNGError) -> PNGImage {
+  private init(
+    begun image: inout png_image, status: Int32, name: String, channels: PNGChannels?
+  ) throws(PNGError) {
+    try PNGImage.checkHeader(&image, status: status, name: name)
+    let isColour = image.format & UInt32(PNG_FORMAT_FLAG_COLOR) != 0
+    let channels = channels ?? (isColour ? .rgb : .gray)
+    let (width, height) = (Int(image.width), Int(image.height))
+    let count = width * height * channels.rawValue
+    var result = Result<Void, PNGError>.success(())
+    // Not zeros: a small damaged file would have much memory touched before it is found out.
+    let pixels = [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
+      result = Result { () throws(PNGError) in
+        try PNGImage.finish(
+          &image, name: name, channels: channels.rawValue, output: buffer.baseAddress)
+        initializedCount = count
+      }
+    }
+    try result.get()
+    self.init(width: width, height: height, channels: channels, pixels: pixels)
+  }
+
+  private static func checkHeader(
+    _ image: inout png_image, status: Int32, name: String
+  ) throws(PNGError) {
     try check(image, status: status, name: name)
     let (width, height) = (Int(image.width), Int(image.height))
     guard width * height <= maximumPixels else {
@@ -80,19 +130,18 @@ public struct PNGImage: Equatable, Sendable {
         operation: .read, path: name,
         reason: "\(width) x \(height) pixels are more than the \(maximumPixels) allowed")
     }
-    let isColour = image.format & UInt32(PNG_FORMAT_FLAG_COLOR) != 0
-    let count = channels?.rawValue ?? (isColour ? 3 : 1)
-    image.format = format(channels: count)
+  }
+
+  private static func finish(
+    _ image: inout png_image, name: String, channels: Int, output: UnsafeMutablePointer<UInt8>?
+  ) throws(PNGError) {
+    image.format = format(channels: channels)
     // Otherwise samples of 16 bits without a gamma are taken for linear light.
     image.flags |= UInt32(PNG_IMAGE_FLAG_16BIT_sRGB)
     var white = png_color(red: 255, green: 255, blue: 255)
-    var pixels = [UInt8](repeating: 0, count: width * height * count)
-    let finished = pixels.withUnsafeMutableBytes {
-      png_image_finish_read(&image, &white, $0.baseAddress, Int32(width * count), nil)
-    }
+    let rowBytes = Int32(image.width) * Int32(channels)
+    let finished = png_image_finish_read(&image, &white, output, rowBytes, nil)
     try check(image, status: finished, name: name)
-    return PNGImage(
-      width: width, height: height, channels: count == 3 ? .rgb : .gray, pixels: pixels)
   }
 
   /// Errors, and warnings too: a warning means that pixels may be wrong. Only a colour profile
