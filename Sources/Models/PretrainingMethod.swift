@@ -32,17 +32,17 @@ public struct MethodContext: Sendable {
   public let model: VisionTransformerConfiguration
   /// The encoder's picture of a crop.
   public let encoderView: ViewSpecification
-  /// Opens the tokenizer that a configuration names; files are no business of a method.
-  public let openTokenizer: @Sendable (String) throws(ConfigurationError) -> any DiscreteTokenizer
+  /// Target tokens by the tokenizer that a configuration names, or those that were computed
+  /// beforehand; files are no business of a method.
+  public let openTokens: @Sendable (String) throws(ConfigurationError) -> TokenSource
 
   public init(
     model: VisionTransformerConfiguration, encoderView: ViewSpecification,
-    openTokenizer:
-      @escaping @Sendable (String) throws(ConfigurationError) -> any DiscreteTokenizer
+    openTokens: @escaping @Sendable (String) throws(ConfigurationError) -> TokenSource
   ) {
     self.model = model
     self.encoderView = encoderView
-    self.openTokenizer = openTokenizer
+    self.openTokens = openTokens
   }
 }
 

@@ -10,6 +10,10 @@ public struct RandomStream: Equatable, Sendable {
   public static let mask = RandomStream(rawValue: 4)
   public static let tokenizer = RandomStream(rawValue: 5)
   public static let synthetic = RandomStream(rawValue: 6)
+  public static let samplerTurn = RandomStream(rawValue: 7)
+  public static let samplerRuns = RandomStream(rawValue: 8)
+  public static let samplerRun = RandomStream(rawValue: 9)
+  public static let packing = RandomStream(rawValue: 10)
   /// Stochastic depth; the branch number is added.
   public static func dropPath(branch: Int) -> RandomStream {
     RandomStream(rawValue: 0x1_0000 + UInt32(branch))

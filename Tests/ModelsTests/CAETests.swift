@@ -40,7 +40,7 @@ private struct ToyMethod {
     let values48 = values.tensor([10, 48])
     let tokenizer = try KMeansTokenizer(codebook: values48, patchSize: 4, view: tokenizerView)
     let context = MethodContext(model: model, encoderView: ToyMethod.view) {
-      (_) throws(ConfigurationError) in tokenizer
+      (_) throws(ConfigurationError) in .computed(tokenizer)
     }
     method = try CAE(configuration, context)
     parameters = FlatBuffer(

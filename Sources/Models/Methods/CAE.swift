@@ -34,7 +34,7 @@ public final class CAE: PretrainingMethod {
     public var decoderLayerScaleInit = 0.1
     public var alignmentWeight = 2.0
     public var initialization = InitializationScheme.xavier
-    /// Path of the tokenizer's file.
+    /// Path of the tokenizer's file; not looked at where `data.tokens` names tokens.
     public var tokenizer = ""
 
     public init() {}
@@ -45,8 +45,8 @@ public final class CAE: PretrainingMethod {
   public let parameters: ParameterTree
   private let network: CAENetwork
   private let configuration: Configuration
-  private let views_: [ViewSpecification]
-  private let tokenizer: any DiscreteTokenizer
+  public let views: [ViewSpecification]
+  private let tokens: TokenSource
   private let blockMasking: BlockMasking?
   private let randomMasking: RandomMasking?
 
@@ -63,24 +63,19 @@ public final class CAE: PretrainingMethod {
       configuration.mask == .random
       ? try RandomMasking(
         patches: context.model.patchCount, count: configuration.numMaskedPatches) : nil
-    let tokenizer = try context.openTokenizer(configuration.tokenizer)
-    guard tokenizer.grid == context.model.grid else {
+    tokens = try context.openTokens(configuration.tokenizer)
+    guard tokens.grid == context.model.grid else {
       throw ConfigurationError(
         "method.tokenizer",
-        "\(configuration.tokenizer) gives \(tokenizer.grid) x \(tokenizer.grid) tokens, but the "
+        "\(configuration.tokenizer) gives \(tokens.grid) x \(tokens.grid) tokens, but the "
           + "model has \(context.model.grid) x \(context.model.grid) patches")
     }
     self.configuration = configuration
-    self.tokenizer = tokenizer
-    views_ =
-      tokenizer.view == context.encoderView
-      ? [context.encoderView] : [context.encoderView, tokenizer.view]
+    views = tokens.views(encoder: context.encoderView)
     parameters = ParameterTree()
     network = CAENetwork(
-      context.model, configuration, vocabularySize: tokenizer.vocabularySize, in: parameters)
+      context.model, configuration, vocabularySize: tokens.vocabularySize, in: parameters)
   }
-
-  public var views: [ViewSpecification] { views_ }
 
   public var buffers: [NamedBuffer] { network.positionTables }
 
@@ -91,11 +86,10 @@ public final class CAE: PretrainingMethod {
           seed: context.step.seed, epoch: key.epoch, sample: key.sample, stream: .mask)
         return blockMasking?.mask(&random) ?? randomMasking?.mask(&random) ?? []
       })
-    let grid = tokenizer.grid
-    let tokens = tokenizer.tokens(
-      for: batch.views[batch.views.count - 1], pool: context.tape.pool)
+    let patches = tokens.grid * tokens.grid
+    let all = tokens.tokens(for: batch, pool: context.tape.pool)
     let targets = mask.masked.enumerated().map { index, patch in
-      tokens[index / mask.maskedCount * grid * grid + Int(patch)]
+      all[index / mask.maskedCount * patches + Int(patch)]
     }
     let result = network.forward(
       images: batch.views[0], mask: mask, targets: TokenIndices(targets), context)
