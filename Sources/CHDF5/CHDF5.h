@@ -20,6 +20,7 @@ static inline hid_t chdf5_c_string(void) { return H5T_C_S1; }
 
 // Property list classes are macros over globals, as above.
 static inline hid_t chdf5_file_access_class(void) { return H5P_FILE_ACCESS; }
+static inline hid_t chdf5_file_create_class(void) { return H5P_FILE_CREATE; }
 static inline hid_t chdf5_dataset_create_class(void) { return H5P_DATASET_CREATE; }
 static inline hid_t chdf5_link_create_class(void) { return H5P_LINK_CREATE; }
 

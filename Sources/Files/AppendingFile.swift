@@ -15,10 +15,13 @@ public final class AppendingFile: Sendable {
   /// Hands the text to the system in one write(2), so that lines of several writers do not mix.
   ///
   /// - Precondition: `close` was not called.
-  public func append(_ text: String) throws(FileError) {
+  public func append(_ text: String) throws(FileError) { try append(Array(text.utf8)) }
+
+  /// As for text.
+  public func append(_ bytes: [UInt8]) throws(FileError) {
     try file.withLock { (file) throws(FileError) in
       guard file != nil else { preconditionFailure("\(path) was appended to after close()") }
-      try file?.write(Array(text.utf8))
+      try file?.write(bytes)
     }
   }
 

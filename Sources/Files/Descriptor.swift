@@ -32,6 +32,12 @@ struct Descriptor: ~Copyable {
     }
   }
 
+  /// Writes at a place of the file.
+  func write(_ bytes: [UInt8], at offset: Int) throws(FileError) {
+    guard retrying({ lseek(number, offset, SEEK_SET) }) >= 0 else { throw .last("write", path) }
+    try write(bytes)
+  }
+
   func readAll() throws(FileError) -> [UInt8] {
     var bytes: [UInt8] = []
     // The size is a hint: files in /proc say 0, and a file may grow while it is read.

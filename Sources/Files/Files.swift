@@ -111,6 +111,14 @@ public enum Files {
     try Descriptor("synchronize", path: path, flags: O_RDONLY).synchronize()
   }
 
+  /// Replaces bytes in the middle of a file.
+  public static func overwrite(
+    _ path: String, with bytes: [UInt8], at offset: Int
+  ) throws(FileError) {
+    let file = try Descriptor("open", path: path, flags: O_WRONLY)
+    try file.write(bytes, at: offset)
+  }
+
   /// Cuts a file, or extends it by zeros.
   public static func truncate(_ path: String, toSize size: Int) throws(FileError) {
     try Descriptor("truncate", path: path, flags: O_WRONLY).truncate(toSize: size)

@@ -65,21 +65,27 @@ public struct Hash64: Sendable {
     return Self.avalanche(hash)
   }
 
-  /// 16 lower-case digits.
   /// Size and hash of a file's contents, read in pieces.
-  public static func ofFile(_ path: String) throws(FileError) -> (size: Int, hash: UInt64) {
-    let file = try Descriptor("open", path: path, flags: O_RDONLY)
+  ///
+  /// - Parameter start: Bytes at the beginning that do not count.
+  public static func ofFile(
+    _ path: String, from start: Int = 0
+  ) throws(FileError) -> (size: Int, hash: UInt64) {
+    let file = try RandomAccessFile(path: path)
     var hash = Hash64()
     var size = 0
     var chunk = [UInt8](repeating: 0, count: 1 << 20)
     while true {
-      let count = try file.read(into: &chunk)
+      let count = try chunk.withUnsafeMutableBufferPointer { (buffer) throws(FileError) in
+        try file.read(at: start + size, into: UnsafeMutableRawBufferPointer(buffer))
+      }
       if count == 0 { return (size, hash.finalize()) }
       chunk.withUnsafeBytes { hash.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
       size += count
     }
   }
 
+  /// 16 lower-case digits.
   public static func hex(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits

@@ -9,7 +9,9 @@ enum Dataspace {
     precondition(shape.allSatisfy { $0 >= 0 }, "negative extent in \(shape)")
     let extents = shape.map { hsize_t($0) }
     let id =
-      shape.isEmpty ? H5Screate(H5S_SCALAR) : H5Screate_simple(Int32(shape.count), extents, nil)
+      shape.isEmpty
+      ? H5Screate(H5S_SCALAR)
+      : H5Screate_simple(Int32(shape.count), extents, nil)
     return try Handle(id, operation, path, close: H5Sclose)
   }
 
@@ -19,6 +21,17 @@ enum Dataspace {
     let rank = try check(H5Sget_simple_extent_ndims(space.id), operation, path)
     var extents = [hsize_t](repeating: 0, count: Int(rank))
     try check(H5Sget_simple_extent_dims(space.id, &extents, nil), operation, path)
+    // A damaged file must not make this number, of elements or of bytes, overflow elsewhere.
+    var size = 16
+    for extent in extents {
+      let (product, overflow) = size.multipliedReportingOverflow(
+        by: Int(clamping: max(1, extent)))
+      guard !overflow else {
+        throw HDF5Error(
+          operation: operation, path: path, reason: "its shape \(extents) is larger than any file")
+      }
+      size = product
+    }
     return extents.map { Int($0) }
   }
 

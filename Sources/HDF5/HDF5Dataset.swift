@@ -21,15 +21,20 @@ public final class HDF5Dataset: HDF5Object, @unchecked Sendable {
     super.init(file: file, path: path, handle: handle)
   }
 
-  /// Number of elements.
-  public var count: Int { shape.reduce(1, *) }
+  /// Number of elements; the largest integer where a damaged file claims more.
+  public var count: Int {
+    shape.reduce(1) { product, extent in
+      let (count, overflow) = product.multipliedReportingOverflow(by: extent)
+      return overflow ? .max : count
+    }
+  }
 
   /// Bytes that the data takes in the file, after filters; 0 before the first write.
   public var storageSize: Int {
     get throws(HDF5Error) {
       Library.enter()
       defer { Library.leave() }
-      return Int(H5Dget_storage_size(try requireOpen("look at")))
+      return Int(clamping: H5Dget_storage_size(try requireOpen("look at")))
     }
   }
 
@@ -124,6 +129,22 @@ public final class HDF5Dataset: HDF5Object, @unchecked Sendable {
     }
   }
 
+  /// The strings of the box that begins at `start` and has `count` elements a dimension.
+  ///
+  /// - Throws: `HDF5Error`, also if the box is not inside the shape or holds no text.
+  public func readStrings(start: [Int], count: [Int]) throws(HDF5Error) -> [String] {
+    Library.enter()
+    defer { Library.leave() }
+    let id = try requireOpen("read")
+    let stored = try Handle(H5Dget_type(id), "read", name, close: H5Tclose)
+    let space = try boxSpace(start: start, count: count, "read")
+    let memory = try Dataspace.make(count, "read", name)
+    let (memoryID, spaceID) = (memory.id, space.id)
+    return try TextType.read(stored: stored, space: memory, name) { type, buffer in
+      H5Dread(id, type, memoryID, spaceID, defaultProperties, buffer)
+    }
+  }
+
   func write(strings: [String], type: borrowing Handle) throws(HDF5Error) {
     let id = try requireOpen("write")
     guard !strings.isEmpty else { return }
@@ -140,7 +161,7 @@ public final class HDF5Dataset: HDF5Object, @unchecked Sendable {
     precondition(given == expected, "\(given) values for \(extents) elements of \(name)")
   }
 
-  private func boxSpace(
+  func boxSpace(
     start: [Int], count: [Int], _ operation: String
   ) throws(HDF5Error) -> Handle {
     let id = try requireOpen(operation)
@@ -158,5 +179,5 @@ private func storedChunk(
   guard H5Pget_layout(properties.id) == H5D_CHUNKED else { return nil }
   var extents = [hsize_t](repeating: 0, count: rank)
   try check(H5Pget_chunk(properties.id, Int32(rank), &extents), operation, name)
-  return extents.map { Int($0) }
+  return extents.map { Int(clamping: $0) }
 }

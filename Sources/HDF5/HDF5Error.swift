@@ -33,6 +33,9 @@ public struct HDF5Error: Error, Equatable, Sendable, CustomStringConvertible {
 
   public var description: String { "cannot \(operation) \(path): \(reason)" }
 
+  /// A read or write of the system failed: another try may go through.
+  public var isSystemFailure: Bool { systemMessage != nil }
+
   private var reason: String {
     if bottom.contains("file signature not found") { return "it is not an HDF5 file" }
     if bottom.contains("truncated file") {

@@ -22,8 +22,12 @@ public final class HDF5File: @unchecked Sendable {
 
   /// - Parameter locking: Whether the library locks the file. Off, since the locks fail on many
   ///   network file systems, and the files here have one writer by design.
+  /// - Parameter userBlock: Bytes left free at the beginning of a new file, for its creator: 0,
+  ///   512, or a larger power of two. With one the file's metadata has checksums, too.
   /// - Throws: `HDF5Error`, which says so if the file is not HDF5 or is truncated.
-  public init(path: String, _ access: Access, locking: Bool = false) throws(HDF5Error) {
+  public init(
+    path: String, _ access: Access, locking: Bool = false, userBlock: Int = 0
+  ) throws(HDF5Error) {
     Library.enter()
     defer { Library.leave() }
     self.path = path
@@ -33,11 +37,21 @@ public final class HDF5File: @unchecked Sendable {
     // Strong: closing the file closes its objects, so that the close is real and reports errors.
     try check(H5Pset_fclose_degree(properties.id, H5F_CLOSE_STRONG), operation, path)
     try check(chdf5_set_file_locking(properties.id, locking ? 1 : 0), operation, path)
+    let creation = try Handle(
+      H5Pcreate(chdf5_file_create_class()), operation, path, close: H5Pclose)
+    // Otherwise equal contents would not give equal files.
+    try check(H5Pset_obj_track_times(creation.id, false), operation, path)
+    if userBlock > 0 {
+      try check(H5Pset_userblock(creation.id, hsize_t(userBlock)), operation, path)
+      // Object headers and indices of this format carry checksums.
+      try check(
+        H5Pset_libver_bounds(properties.id, H5F_LIBVER_V110, H5F_LIBVER_V110), operation, path)
+    }
     let opened =
       switch access {
       case .readOnly: H5Fopen(path, chdf5_read_only(), properties.id)
       case .readWrite: H5Fopen(path, chdf5_read_write(), properties.id)
-      case .create: H5Fcreate(path, chdf5_truncate(), defaultProperties, properties.id)
+      case .create: H5Fcreate(path, chdf5_truncate(), creation.id, properties.id)
       }
     id = try check(opened, operation, path)
   }
@@ -51,6 +65,19 @@ public final class HDF5File: @unchecked Sendable {
 
   /// The group "/"; its attributes are those of the file.
   public var root: HDF5Group { HDF5Group(rootOf: self) }
+
+  /// Bytes before the HDF5 file proper.
+  public var userBlock: Int {
+    get throws(HDF5Error) {
+      Library.enter()
+      defer { Library.leave() }
+      let properties = try Handle(
+        H5Fget_create_plist(try requireOpen("look at")), "look at", path, close: H5Pclose)
+      var size: hsize_t = 0
+      try check(H5Pget_userblock(properties.id, &size), "look at", path)
+      return Int(size)
+    }
+  }
 
   /// Hands everything written so far to the system. It does not wait for the disk.
   public func flush() throws(HDF5Error) {

@@ -17,11 +17,18 @@ public struct DatasetOptions: Equatable, Sendable {
   public var deflateLevel: Int?
   /// A checksum a chunk, verified at each read.
   public var fletcher32: Bool
+  /// All chunks are laid out at once, one behind the other, and filled later: those that are not
+  /// written hold anything.
+  public var isPreallocated: Bool
 
-  public init(chunk: [Int]? = nil, deflateLevel: Int? = nil, fletcher32: Bool = false) {
+  public init(
+    chunk: [Int]? = nil, deflateLevel: Int? = nil, fletcher32: Bool = false,
+    isPreallocated: Bool = false
+  ) {
     self.chunk = chunk
     self.deflateLevel = deflateLevel
     self.fletcher32 = fletcher32
+    self.isPreallocated = isPreallocated
   }
 }
 
@@ -102,6 +109,24 @@ public final class HDF5Group: HDF5Object, @unchecked Sendable {
     return names.sorted()
   }
 
+  /// How many direct members there are.
+  public var memberCount: Int {
+    get throws(HDF5Error) {
+      Library.enter()
+      defer { Library.leave() }
+      var info = H5G_info_t()
+      try check(H5Gget_info(try requireOpen("list"), &info), "list", name)
+      return Int(info.nlinks)
+    }
+  }
+
+  /// The name of a direct member by its place in name order.
+  public func memberName(at index: Int) throws(HDF5Error) -> String {
+    Library.enter()
+    defer { Library.leave() }
+    return try memberName(at: hsize_t(index), of: try requireOpen("list"))
+  }
+
   public func memberKind(_ path: String) throws(HDF5Error) -> HDF5MemberKind {
     Library.enter()
     defer { Library.leave() }
@@ -144,8 +169,10 @@ public final class HDF5Group: HDF5Object, @unchecked Sendable {
     Library.enter()
     defer { Library.leave() }
     let type = try TextType.variable("create dataset", errorName(path))
+    let creation = try creationProperties(
+      DatasetOptions(), shape: [values.count], elementSize: 1, errorName(path))
     let dataset = try createDataset(
-      path, type: type.id, shape: [values.count], creation: defaultProperties)
+      path, type: type.id, shape: [values.count], creation: creation.id)
     try dataset.write(strings: values, type: type)
     return dataset
   }
@@ -210,6 +237,8 @@ private func creationProperties(
   let operation = "create dataset"
   let properties = try Handle(
     H5Pcreate(chdf5_dataset_create_class()), operation, name, close: H5Pclose)
+  // Otherwise equal contents would not give equal files.
+  try check(H5Pset_obj_track_times(properties.id, false), operation, name)
   let isFiltered = options.deflateLevel != nil || options.fletcher32
   // Nothing to cut: the library has no chunks for scalars and for no elements at all.
   if shape.isEmpty || shape.contains(0) { return properties }
@@ -221,6 +250,10 @@ private func creationProperties(
   if let level = options.deflateLevel {
     precondition((0...9).contains(level), "deflate level \(level) is not in 0...9")
     try check(H5Pset_deflate(properties.id, UInt32(level)), operation, name)
+  }
+  if options.isPreallocated {
+    try check(H5Pset_alloc_time(properties.id, H5D_ALLOC_TIME_EARLY), operation, name)
+    try check(H5Pset_fill_time(properties.id, H5D_FILL_TIME_NEVER), operation, name)
   }
   if options.fletcher32 { try check(H5Pset_fletcher32(properties.id), operation, name) }
   return properties

@@ -3,6 +3,9 @@ import Glibc
 
 /// Text in datasets and attributes. Written as UTF-8 of any length; read in every form.
 enum TextType {
+  /// Bytes of a text of fixed length that are read: a damaged file must not ask for any memory.
+  private static let maximumSize = 1 << 20
+
   /// The type of strings of any length.
   static func variable(
     _ operation: String, _ name: String, characters: H5T_cset_t = H5T_CSET_UTF8
@@ -51,6 +54,9 @@ enum TextType {
     transfer: (hid_t, UnsafeMutableRawPointer) -> herr_t
   ) throws(HDF5Error) -> [String] {
     let size = H5Tget_size(stored.id)
+    guard size <= maximumSize else {
+      throw HDF5Error(operation: "read", path: name, reason: "its texts have \(size) bytes each")
+    }
     let isSpacePadded = H5Tget_strpad(stored.id) == H5T_STR_SPACEPAD
     var bytes = [UInt8](repeating: 0, count: count * size)
     try check(transfer(stored.id, &bytes), "read", name)

@@ -100,3 +100,8 @@ public protocol ProcessGroup: AnyObject, Sendable {
     _ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int
   ) throws(CollectiveError) -> any Transfer
 }
+
+extension ProcessGroup {
+  /// Ranks on the host of this one, itself included.
+  public var localSize: Int { hosts.count { $0 == hosts[rank] } }
+}

@@ -22,23 +22,33 @@ public struct ViewSpecification: Equatable, Codable, Sendable {
   }
 }
 
-/// What the loader makes of every sample: a horizontal flip, then one crop box, then each view of
-/// that same box. Masks are no business of the loader.
+/// What the loader makes of every sample: colour jitter, a horizontal flip, then one crop box, then
+/// each view of that same box. Masks are no business of the loader.
 public struct ViewPlan: Equatable, Sendable {
   /// Share of the image's area that a crop may take; `1...1` with `cropAspect` 1...1 takes all.
   public var cropScale: ClosedRange<Double>
   /// Width over height of a crop before resampling.
   public var cropAspect: ClosedRange<Double>
   public var flipProbability: Double
+  /// Brightness, contrast and saturation are changed by factors from
+  /// `U(max(0, 1 - colorJitter), 1 + colorJitter)`; 0: none.
+  public var colorJitter: Double
   public var views: [ViewSpecification]
+  /// Epochs go round among this many fixed pictures of each image, which are functions of the
+  /// image's name alone; 0: a new one every epoch.
+  public var fixedViews = 0
+  /// Images are decoded for pictures of this size where it is larger than that of all views: how far
+  /// they are decoded at reduced size must not depend on whether tokens are computed or read.
+  public var pictureSize = 0
 
   public init(
     cropScale: ClosedRange<Double>, cropAspect: ClosedRange<Double>, flipProbability: Double,
-    views: [ViewSpecification]
+    colorJitter: Double = 0, views: [ViewSpecification]
   ) {
     self.cropScale = cropScale
     self.cropAspect = cropAspect
     self.flipProbability = flipProbability
+    self.colorJitter = colorJitter
     self.views = views
   }
 }
@@ -61,11 +71,15 @@ public struct Batch: Sendable {
   /// One tensor a view of the plan, each `[B, C, S, S]`.
   public let views: [Tensor]
   public let labels: [Int32]
+  /// Target tokens that were computed beforehand, in raster order, as many of each sample; empty
+  /// where the run has none.
+  public let tokens: [Int32]
 
-  public init(keys: [SampleKey], views: [Tensor], labels: [Int32]) {
+  public init(keys: [SampleKey], views: [Tensor], labels: [Int32], tokens: [Int32] = []) {
     self.keys = keys
     self.views = views
     self.labels = labels
+    self.tokens = tokens
   }
 
   public var count: Int { keys.count }

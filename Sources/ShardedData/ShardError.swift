@@ -20,20 +20,53 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
   case incompleteSet(path: String, name: String, found: Int, expected: Int)
   /// Two shards of one data set that do not belong together.
   case disagreement(path: String, found: String, other: String, expected: String, what: String)
-  /// Rows that cannot be read back: their checksum is wrong or the file is cut off.
-  case damaged(path: String, rows: Range<Int>, underlying: HDF5Error)
+  /// A file that has none of the layouts that are looked for.
+  case unknownLayout(path: String, members: [String])
+  /// A sample that is not what was written: its checksum is wrong, the file is cut off, or its
+  /// image cannot be decoded. `key` is empty where it is not known.
+  case damaged(path: String, row: Int, key: String, reason: String)
+  /// A shard that is another one than when the run began.
+  case changed(path: String)
+  /// The system did not let the file be read, however often it was tried.
+  case unreachable(path: String, attempts: Int, reason: String)
   /// Views that normalize another number of channels than the images have.
   case channelCount(path: String, images: Int, view: Int)
   /// A source to be packed that is not what it should be.
   case badSource(path: String, reason: String)
   /// The folder has shards of that name, which a new packing would mix with its own.
-  case alreadyPacked(path: String, name: String)
+  case alreadyPacked(path: String, name: String, found: String, expected: String)
+  /// A file or folder that should hold tokens, but is something else or damaged.
+  case badTokens(path: String, reason: String)
+  /// A data shard whose tokens were not computed.
+  case noTokens(path: String, shard: String)
+  /// Tokens of other pictures than the run makes.
+  case staleTokens(path: String, shard: String, what: String, found: String, expected: String)
   /// The system refused a thread for the loader.
   case noThread(code: Int32)
   case storage(HDF5Error)
   case file(FileError)
   case gzip(GzipError)
   case png(PNGError)
+
+  /// The system failed, not the data.
+  public var isInputOutput: Bool {
+    switch self {
+    case .unreachable: true
+    case .storage(let error): error.isSystemFailure
+    case .file(let error): !error.isMissing
+    case .png(let error): error.operation == .write
+    default: false
+    }
+  }
+
+  /// Another try may go through: the system failed, not the data.
+  var isTransient: Bool {
+    switch self {
+    case .storage(let error): error.isSystemFailure
+    case .file, .missing: true
+    default: false
+    }
+  }
 
   public var description: String {
     switch self {
@@ -61,17 +94,37 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
     case .disagreement(let path, let found, let other, let expected, let what):
       return "The shards do not belong together: \(what) of \(path): \(found), but of \(other): "
         + "\(expected)."
-    case .damaged(let path, let rows, let underlying):
-      return "Samples \(rows.lowerBound) to \(rows.upperBound - 1) of the shard \(path) cannot be "
-        + "read, the file is damaged and has to be packed again: \(underlying)"
+    case .unknownLayout(let path, let members):
+      let shown = members.prefix(8).joined(separator: ", ") + (members.count > 8 ? ", ..." : "")
+      return
+        "\(path) is no data shard of a known layout: it has \(members.isEmpty ? "nothing" : shown), "
+        + "where one of these is looked for: \(ShardLayout.lookedFor); pack the images with "
+        + "cae-dist data pack."
+    case .damaged(let path, let row, let key, let reason):
+      return "Sample \(row)\(key.isEmpty ? "" : " (\(key))") of \(path) is damaged: \(reason); "
+        + "cae-dist data verify finds all such samples, pack the data again."
+    case .changed(let path):
+      return
+        "\(path) has changed since the run began; leave data sets alone while a run reads them, "
+        + "and start it again."
+    case .unreachable(let path, let attempts, let reason):
+      return "\(path) could not be read in \(attempts) attempts: \(reason)"
     case .channelCount(let path, let images, let view):
       return "The images of \(path) have \(images) channel(s), but a view normalizes \(view); give "
         + "a mean and a standard deviation for each channel."
     case .badSource(let path, let reason):
       return "Cannot pack \(path): \(reason)."
-    case .alreadyPacked(let path, let name):
-      return "The folder \(path) already holds shards named \(name)-*.h5; remove them or choose "
-        + "another name or folder."
+    case .alreadyPacked(let path, let name, let found, let expected):
+      return "The folder \(path) already holds shards named \(name)-*.h5 of another packing "
+        + "(\(found), not \(expected)); remove them or choose another name or folder."
+    case .badTokens(let path, let reason):
+      return "Cannot read the tokens in \(path): \(reason)."
+    case .noTokens(let path, let shard):
+      return "There are no tokens of \(shard) at \(path); cae-dist tokenizer encode computes them."
+    case .staleTokens(let path, let shard, let what, let found, let expected):
+      return "The tokens in \(path) are not those of this run's pictures of \(shard): its \(what) "
+        + "is \(found), not \(expected); compute them again with cae-dist tokenizer encode into "
+        + "another folder."
     case .noThread(let code):
       return "The system refused a thread for the data loader (error \(code)); allow more threads."
     case .storage(let error): return error.description

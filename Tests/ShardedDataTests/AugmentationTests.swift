@@ -33,6 +33,23 @@ import Testing
     }
   }
 
+  /// Fixed views are functions of the name and of the epoch modulo their number, not of the seed,
+  /// nor of where in a data set the image stands.
+  @Test func fixedViewsBelongToTheImage() {
+    var plan = plan()
+    plan.fixedViews = 3
+    func draw(_ name: String, epoch: Int, sample: Int = 0, seed: UInt64 = 1) -> AugmentationDraw {
+      Augmentation.draw(
+        plan: plan, width: 100, height: 60, seed: seed,
+        key: SampleKey(epoch: epoch, sample: sample), name: name)
+    }
+    let views = (0..<6).map { draw("a/1.jpg", epoch: $0) }
+    #expect(Array(views[..<3]) == Array(views[3...]))
+    #expect(views[0] != views[1] && views[1] != views[2])
+    #expect(draw("a/1.jpg", epoch: 1, sample: 77, seed: 5) == views[1])
+    #expect(draw("a/2.jpg", epoch: 1) != views[1])
+  }
+
   @Test func offsetsReachBothBorders() {
     // 27 of 28 pixels: offsets 0 and 1 both have to come, and nothing else.
     let plan = plan(scale: 0.93...0.93, aspect: 1...1)

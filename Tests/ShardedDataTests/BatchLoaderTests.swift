@@ -31,16 +31,16 @@ import Testing
 
   @Test func batchesAreTheSameForEveryDepthAndPlaceOfTheImages() throws {
     var reference: [[[Float]]]?
-    for (depth, budget) in [(1, 1 << 30), (4, 1 << 30), (1, 0), (3, 0)] {
+    for (depth, budget, threads) in [(1, 1 << 30, 1), (4, 1 << 30, 3), (1, 0, 2), (3, 0, 1)] {
       let loader = try BatchLoader(
-        index: index, transform: .training(trainingPlan), seed: 3, depth: depth,
-        memoryBudget: budget, schedule: schedule(12))
+        index: index, transform: .training(trainingPlan),
+        options: options(depth: depth, budget: budget, threads: threads), schedule: schedule(12))
       #expect(loader.isResident == (budget > 0))
       let batches = try batches(loader)
       #expect(batches.count == 12)
       for (request, batch) in batches.enumerated() {
         #expect(batch.keys == schedule(nil)(request))
-        #expect(batch.labels == batch.keys.map { index.labels[$0.sample] })
+        #expect(try batch.labels == batch.keys.map { try sample($0.sample).label })
         #expect(batch.views.map(\.shape) == [[7, 3, 16, 16], [7, 3, 8, 8]])
       }
       let values = batches.map { $0.views.map(\.values) }
@@ -53,14 +53,15 @@ import Testing
   /// Every view against the plain way: draw, resize, normalize.
   @Test func viewsAreCropsResizedAndNormalized() throws {
     let loader = try BatchLoader(
-      index: index, transform: .training(trainingPlan), seed: 3, schedule: schedule(3))
+      index: index, transform: .training(trainingPlan), options: options(),
+      schedule: schedule(3))
     for batch in try batches(loader) {
       for (position, key) in batch.keys.enumerated() {
         let draw = Augmentation.draw(
           plan: trainingPlan, width: 24, height: 20, seed: 3, key: key)
         for (view, tensor) in zip(trainingPlan.views, batch.views) {
           let pixels = Resample.resized(
-            try image(key.sample), shape: index.imageShape, box: draw.box,
+            try sample(key.sample).bytes, shape: Self.shape, box: draw.box,
             isFlipped: draw.isFlipped, toWidth: view.size, toHeight: view.size,
             filter: view.filter)
           expectNormalized(tensor, position: position, pixels: pixels, view: view)
@@ -69,26 +70,64 @@ import Testing
     }
   }
 
-  @Test func evaluationCutsTheMiddle() throws {
+  /// 10 of 20 is the whole height; 5 of 20 is half of it.
+  @Test(arguments: [(10, 1.0), (5, 0.5)])
+  func evaluationCutsTheMiddle(size: Int, cropShare: Double) throws {
     let view = ViewSpecification(
-      size: 10, filter: .bicubic, mean: [0, 0.5, 1], standardDeviation: [1, 0.5, 2])
+      size: size, filter: .bicubic, mean: [0, 0.5, 1], standardDeviation: [1, 0.5, 2])
     let loader = try BatchLoader(
-      index: index, transform: .evaluation([view]), seed: 3, schedule: schedule(1))
+      index: index, transform: .evaluation([view], cropShare: cropShare), options: options(),
+      schedule: schedule(1))
     let batch = try #require(try loader.next())
     for (position, key) in batch.keys.enumerated() {
-      // 20 x 24 becomes 10 x 12, of which one column is cut on each side.
+      // 20 x 24 becomes 10 x 12.
       let pixels = Resample.resized(
-        try image(key.sample), shape: index.imageShape, toWidth: 12, toHeight: 10,
+        try sample(key.sample).bytes, shape: Self.shape, toWidth: 12, toHeight: 10,
         filter: .bicubic)
+      let (left, top) = size == 10 ? (1, 0) : (4, 2)
       var middle: [UInt8] = []
-      for row in 0..<10 { middle += pixels[(row * 36 + 3)..<(row * 36 + 33)] }
+      for row in top..<top + size {
+        middle += pixels[(row * 12 + left) * 3..<(row * 12 + left + size) * 3]
+      }
       expectNormalized(batch.views[0], position: position, pixels: middle, view: view)
     }
   }
 
-  private func image(_ sample: Int) throws -> [UInt8] {
-    let (shard, row) = index.location(of: sample)
-    return try ShardReader(path: index.shards[shard].path).images(rows: row..<row + 1)
+  @Test func jitterChangesTheWholeImageBeforeTheCrop() throws {
+    var plan = trainingPlan
+    plan.colorJitter = 0.4
+    let loader = try BatchLoader(
+      index: index, transform: .training(plan), options: options(), schedule: schedule(2))
+    let jitter = ColorJitter()
+    for batch in try batches(loader) {
+      for (position, key) in batch.keys.enumerated() {
+        let draw = Augmentation.draw(plan: plan, width: 24, height: 20, seed: 3, key: key)
+        let drawn = try #require(draw.jitter)
+        let jittered = try sample(key.sample).bytes.withUnsafeBufferPointer {
+          TestImage(jitter.apply(drawn, to: PixelView($0.baseAddress!, shape: Self.shape)))
+        }
+        for (view, tensor) in zip(plan.views, batch.views) {
+          let pixels = Resample.resized(
+            jittered.pixels, shape: Self.shape, box: draw.box, isFlipped: draw.isFlipped,
+            toWidth: view.size, toHeight: view.size, filter: view.filter)
+          expectNormalized(tensor, position: position, pixels: pixels, view: view)
+        }
+      }
+    }
+  }
+
+  private func sample(_ number: Int) throws -> (bytes: [UInt8], label: Int32, key: String) {
+    let (shard, row) = index.location(of: number)
+    return try stored(index.shards[shard].path, row)
+  }
+
+  private func options(
+    depth: Int = 2, budget: Int = 1 << 30, threads: Int = 1
+  ) -> LoaderOptions {
+    var options = LoaderOptions(seed: 3)
+    (options.depth, options.memoryBudget, options.threads) = (depth, budget, threads)
+    options.retries = .none
+    return options
   }
 
   private func expectNormalized(
@@ -110,18 +149,35 @@ import Testing
   func aDamagedShardIsAnErrorOfNextThatNamesIt(budget: Int) throws {
     let (shard, row) = index.location(of: 25)
     let path = index.shards[shard].path
-    let pixels = try ShardReader(path: path).images(rows: row..<row + 1)
-    #expect(try damage(path, at: Array(pixels[0..<40])))
+    #expect(try damage(path, at: Array(stored(path, row).bytes[0..<40])))
     let loader = try BatchLoader(
-      index: index, transform: .training(trainingPlan), seed: 3, memoryBudget: budget,
+      index: index, transform: .training(trainingPlan), options: options(budget: budget),
       schedule: { [SampleKey(epoch: 0, sample: $0)] })
-    // Read one by one, the samples of the first shard come before the error.
-    let good = budget == 0 ? index.start(ofShard: shard) : 0
+    // Read one by one, the samples before it come before the error.
+    let good = budget == 0 ? 25 : 0
     for request in 0..<good { #expect(try loader.next()?.keys[0].sample == request) }
     for _ in 0..<2 {
       let text = try #require(description { _ = try loader.next() })
       #expect(text.contains(path) && text.contains("is damaged"), "\(text)")
+      #expect(text.contains("Sample \(row) (image "), "\(text)")
     }
+  }
+
+  /// Raw images may have any number of channels.
+  @Test(arguments: [2, 4, 6]) func channelsOfRawImagesAreTheirOwn(channels: Int) throws {
+    let shape = ImageShape(height: 9, width: 8, channels: channels)
+    let index = try packSynthetic(
+      folder.file("c\(channels)"), count: 4, shape: shape, shardSize: 4)
+    let view = ViewSpecification(
+      size: 6, filter: .bicubic, mean: [Float](repeating: 0.5, count: channels),
+      standardDeviation: [Float](repeating: 0.25, count: channels))
+    let loader = try BatchLoader(
+      index: index, transform: .evaluation([view], cropShare: 1), options: options()
+    ) { $0 == 0 ? (0..<4).map { SampleKey(epoch: 0, sample: $0) } : nil }
+    let batch = try #require(try loader.next())
+    #expect(batch.views[0].shape == [4, channels, 6, 6])
+    #expect(batch.views[0].values.allSatisfy { abs($0) <= 2 })
+    try ContactSheet.write(index, to: folder.file("c\(channels).png"))
   }
 
   @Test func viewsOfOtherChannelsAreRefused() throws {
@@ -130,7 +186,8 @@ import Testing
     let text = try #require(
       description {
         _ = try BatchLoader(
-          index: index, transform: .evaluation([view]), seed: 3, schedule: schedule(1))
+          index: index, transform: .evaluation([view], cropShare: 1), options: options(),
+          schedule: schedule(1))
       })
     #expect(text.contains("have 3 channel(s), but a view normalizes 1"))
   }
@@ -139,8 +196,8 @@ import Testing
   func stoppingDoesNotHang(budget: Int) throws {
     for microseconds in [0, 100, 20_000] as [UInt32] {
       let loader = try BatchLoader(
-        index: index, transform: .training(trainingPlan), seed: 3, depth: 1, memoryBudget: budget,
-        schedule: schedule(nil))
+        index: index, transform: .training(trainingPlan),
+        options: options(depth: 1, budget: budget, threads: 2), schedule: schedule(nil))
       // The longest wait fills the queue, so that the thread sleeps in it.
       usleep(microseconds)
       loader.stop()
@@ -152,7 +209,7 @@ import Testing
   @Test func droppingALoaderEndsItsThread() throws {
     for _ in 0..<20 {
       let loader = try BatchLoader(
-        index: index, transform: .training(trainingPlan), seed: 3, depth: 1,
+        index: index, transform: .training(trainingPlan), options: options(depth: 1),
         schedule: schedule(nil))
       _ = try loader.next()
     }

@@ -2,7 +2,8 @@ import Files
 import Glibc
 import HDF5
 import Interfaces
-import ShardedData
+
+@testable import ShardedData
 
 /// A folder that is removed with all it holds when the test is over.
 final class ScratchFolder {
@@ -37,8 +38,28 @@ func packSynthetic(
   classCount: Int = 10
 ) throws -> ShardIndex {
   let source = SyntheticImages(count: count, imageShape: shape, classCount: classCount, seed: 4)
-  _ = try ShardPacker.pack(source, to: folder, name: name, shardSize: shardSize)
+  _ = try pack(source, to: folder, name: name, shardSize: shardSize)
   return try ShardIndex(paths: [folder])
+}
+
+/// Packs raw shards; returns their paths.
+func pack(
+  _ source: some ImageSource, to folder: String, name: String, shardSize: Int,
+  order: PackOptions.Order = .stratified, size: Int? = nil, channels: Int = 3,
+  progress: () -> Void = {}
+) throws -> [String] {
+  var options = PackOptions(format: .raw(size: size, channels: channels))
+  (options.order, options.shardSize) = (order, shardSize)
+  return try ShardPacker(source, to: folder, name: name, options: options).packAll(
+    progress: progress)
+}
+
+/// A sample as it lies in a shard: its bytes, checked, its label and its key.
+func stored(_ path: String, _ row: Int) throws -> (bytes: [UInt8], label: Int32, key: String) {
+  let (reader, sample) = (ShardReader(path: path), StoredSample())
+  try reader.read(row, into: sample)
+  try sample.verify()
+  return (Array(sample.bytes), sample.label, try reader.key(of: row))
 }
 
 /// Flips a bit of the first place where `pattern` lies in a file.
@@ -58,3 +79,10 @@ let trainingPlan = ViewPlan(
     ViewSpecification(
       size: 8, filter: .lanczos, mean: [0, 0, 0], standardDeviation: [1, 1, 1]),
   ])
+
+/// The folder of golden files.
+enum GoldenFolder {
+  static let path =
+    #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2)
+    .joined(separator: "/") + "/Golden"
+}

@@ -1,0 +1,98 @@
+public import Interfaces
+
+/// How a loader works; what it makes depends on `seed` alone.
+public struct LoaderOptions: Sendable {
+  /// Of the random crops.
+  public var seed: UInt64
+  /// Batches that may be under way or wait, at least 1.
+  public var depth = 2
+  /// Threads that decode, beside the one that reads; at least 1.
+  public var threads = 1
+  /// Raw images stay in memory if they take at most this many bytes.
+  public var memoryBudget = ShardIndex.residentBytes
+  /// What to do when the system fails to read.
+  public var retries = RetryPolicy.patient
+
+  public init(seed: UInt64) { self.seed = seed }
+}
+
+/// Makes micro-batches ahead of time on threads of its own.
+///
+/// What is made depends on the seed and the sample keys alone, not on the queue's length, nor on
+/// the number of threads, nor on whether the images are held in memory. One consumer at a time.
+public final class BatchLoader {
+  /// True when all images are held in memory.
+  public let isResident: Bool
+  /// How long `next` has waited in all.
+  public private(set) var waitMilliseconds = 0.0
+
+  private let pipeline: LoaderPipeline
+  private var threads: [LoaderThread] = []
+  private var failure: ShardError?
+
+  /// Starts the threads, which begin with the first request at once.
+  ///
+  /// - Parameters:
+  ///   - tokens: Precomputed ones, that go with every batch.
+  ///   - schedule: The samples of each request by its number, from 0 on; nil ends the schedule. Called on
+  ///     the reading thread.
+  /// - Throws: `ShardError` when the views do not fit the images.
+  public init(
+    index: ShardIndex, transform: LoaderTransform, tokens: TokenIndex? = nil,
+    options: LoaderOptions, schedule: @escaping @Sendable (Int) -> [SampleKey]?
+  ) throws(ShardError) {
+    let channels = transform.views.first?.mean.count ?? 0
+    let stored = index.imageShape?.channels ?? channels
+    for count in transform.views.flatMap({ [$0.mean.count, $0.standardDeviation.count] })
+    where count != stored {
+      throw .channelCount(path: index.shards[0].path, images: stored, view: count)
+    }
+    let pipeline = LoaderPipeline(
+      index: index, transform: transform, tokens: tokens, channels: channels, options: options,
+      schedule: schedule)
+    self.pipeline = pipeline
+    isResident = pipeline.isResident
+    threads.append(try LoaderThread { pipeline.read() })
+    for _ in 0..<options.threads { threads.append(try LoaderThread { pipeline.decode() }) }
+  }
+
+  deinit { stop() }
+
+  /// The time of all threads by stage.
+  public var clock: LoaderClock { pipeline.clock }
+
+  /// The next batch of the schedule; waits until it is ready.
+  ///
+  /// - Returns: Nil at the end of the schedule and after `stop`.
+  /// - Throws: The error of a thread, in the order of the schedule; again at every later call.
+  public func next() throws(ShardError) -> Batch? {
+    if let failure { throw failure }
+    let started = LoaderLaps.now()
+    defer { waitMilliseconds += Double(LoaderLaps.now() - started) * 1e-6 }
+    guard let job = pipeline.jobs.pop(), let outcome = job.outcome.pop() else { return nil }
+    switch outcome {
+    case .success:
+      return job.batch
+    case .failure(let error):
+      let named = error.namingSample
+      failure = named
+      throw named
+    }
+  }
+
+  /// Ends the threads, whatever they are doing, and waits for them. Batches not taken are dropped.
+  public func stop() {
+    pipeline.stop()
+    for thread in threads { thread.join() }
+  }
+}
+
+extension ShardError {
+  /// With the key of a damaged sample, which is only read where it is needed.
+  fileprivate var namingSample: ShardError {
+    guard case .damaged(let path, let row, "", let reason) = self,
+      let key = try? ShardReader(path: path).key(of: row)
+    else { return self }
+    return .damaged(path: path, row: row, key: key, reason: reason)
+  }
+}
