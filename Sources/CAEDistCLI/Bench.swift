@@ -5,7 +5,7 @@ import Training
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
-    subcommands: [Step.self, Gemm.self, Allreduce.self])
+    subcommands: [Step.self, Gemm.self, Tokenizer.self, Allreduce.self, Loader.self])
 
   /// What is measured.
   struct Workload: ParsableArguments {
@@ -71,6 +71,81 @@ struct Bench: ParsableCommand {
           model: workload.model, batch: workload.batch, threads: workload.threads,
           imageSize: workload.imageSize)
         if workload.json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        return .success
+      }
+    }
+  }
+
+  struct Loader: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Images that the data loader makes, by stage, and reading against plain read().",
+      discussion: """
+        Random resized crops with flips, as in training, from the given shards.
+
+        Example: cae-dist bench loader shards/train --threads 2
+        """)
+
+    @Argument(help: "Shard files, or folders of them.")
+    var paths: [String]
+
+    @Option(name: .long, help: "Side of the crops in pixels.")
+    var imageSize = 224
+
+    @Option(name: .long, help: "Threads that decode.")
+    var threads = 1
+
+    @Option(name: .long, help: "Images to load, after 64 that do not count.")
+    var images = 4096
+
+    @Flag(name: .long, help: "One JSON object on standard output.")
+    var json = false
+
+    func validate() throws {
+      guard imageSize > 0, threads > 0, images > 0 else {
+        throw ValidationError("--image-size, --threads and --images must be above 0")
+      }
+    }
+
+    func run() throws {
+      runAlone {
+        let report = try LoaderBenchmark.run(
+          LoaderBenchmark.Options(
+            paths: paths, imageSize: imageSize, threads: threads, images: images))
+        if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        return .success
+      }
+    }
+  }
+
+  struct Tokenizer: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Tokens of the DALL-E encoder, beside a training step of CAE-B.",
+      discussion: """
+        Published sizes, random weights. Takes 4 GB with 16 images.
+
+        Example: cae-dist bench tokenizer --threads 2 --images 16
+        """)
+
+    @Option(name: .long, help: "Kernel threads.")
+    var threads = 1
+
+    @Option(name: .long, help: "Images of a step of a rank.")
+    var images = 16
+
+    @Option(name: .long, help: "Runs to time, after one that is not.")
+    var repeats = 3
+
+    @Flag(name: .long, help: "One JSON object on standard output.")
+    var json = false
+
+    func run() throws {
+      ClusterRuntime.run { cluster in
+        let options = TokenizerBenchmark.Options(
+          threads: threads, images: images, repeats: repeats)
+        guard let report = try TokenizerBenchmark.run(options, on: cluster) else {
+          return .success
+        }
+        if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success
       }
     }

@@ -1,11 +1,13 @@
 import ArgumentParser
 import Foundation
+import ShardedData
 import Training
 
 struct TokenizerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenizer", abstract: "Learns what the decoder's target tokens are.",
-    subcommands: [Fit.self, Inspect.self])
+    discussion: "Example: cae-dist tokenizer fit --config Configs/cae-small.yaml --vocabulary 1024",
+    subcommands: [Fit.self, Encode.self, Inspect.self])
 
   struct Fit: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,20 +38,79 @@ struct TokenizerCommand: ParsableCommand {
     }
   }
 
+  struct Encode: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Computes the tokens of all pictures of a run beforehand.",
+      discussion: """
+        With data.fixedViews = K epochs go round among K pictures of each image, whose flip, crop and \
+        colours are functions of the image's name. Their tokens are computed once; a run with \
+        data.tokens reads them and needs no tokenizer. The ranks share the shards; killed, it goes on \
+        where it was when the same command is given again.
+
+        Example: mpirun -n 8 cae-dist tokenizer encode --config run.yaml --set data.fixedViews=8
+        """)
+
+    @OptionGroup var options: ConfigurationOptions
+
+    @Option(
+      name: .long,
+      help: "Folder of the tokens; by default data.tokens, or tokens beside the shards.")
+    var tokens: String?
+
+    func run() throws {
+      ClusterRuntime.run { cluster in
+        try TokenEncoding.run(cluster, output: tokens) { try options.resolve() }
+      }
+    }
+  }
+
   struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Size of a tokenizer, and how its codes were used when it was fitted.",
-      discussion: "Example: cae-dist tokenizer inspect tokenizer.h5")
+      abstract: "How the codes of a tokenizer, or of precomputed tokens, are used; draws them.",
+      discussion: """
+        The picture of a k-means tokenizer is its codebook, the commonest codes first. That of a \
+        DALL-E encoder shows every code as --decoder alone makes it, or, with --images, eight images \
+        over what the decoder makes of their tokens. The 8192 codes of the published decoder take \
+        minutes.
 
-    @Argument(help: "Tokenizer file.")
+        Examples:
+          cae-dist tokenizer inspect tokenizer.h5 --picture codebook.png
+          cae-dist tokenizer inspect shards/tokens
+          cae-dist tokenizer inspect encoder.safetensors --picture images.png \\
+            --decoder decoder.safetensors --images shards/val
+        """)
+
+    @Argument(help: "Tokenizer file, or folder or file of tokens.")
     var file: String
+
+    @Option(name: .long, help: "PNG file for a picture of the codes.")
+    var picture: String?
+
+    @Option(name: .long, help: "Decoder of the DALL-E encoder: HDF5 or safetensors.")
+    var decoder: String?
+
+    @Option(name: .long, help: "Shards whose images go through encoder and decoder.")
+    var images: [String] = []
 
     @Flag(name: .long, help: "One JSON object on standard output.")
     var json = false
 
+    func validate() throws {
+      guard picture != nil || decoder == nil && images.isEmpty else {
+        throw ValidationError("--decoder and --images are for a picture; name it with --picture")
+      }
+      guard images.isEmpty || decoder != nil else {
+        throw ValidationError("--images are drawn as a decoder sees them; name it with --decoder")
+      }
+    }
+
     func run() throws {
       runAlone {
         let summary = try TokenizerSummary(path: file)
+        if let picture {
+          let options = TokenizerPicture.Options(decoder: decoder, images: images)
+          try TokenizerPicture.draw(file, options).write(to: picture)
+        }
         if json { try printJSON(summary) } else { print(summary.text) }
         return .success
       }

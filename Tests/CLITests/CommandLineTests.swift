@@ -39,10 +39,9 @@ struct CommandLineTests {
     let verbs = try commandLine().leaves().map { $0.joined(separator: " ") }
     #expect(
       verbs.sorted() == [
-        "bench allreduce", "bench gemm", "bench step", "checkpoint inspect", "config print",
-        "data inspect",
-        "data pack",
-        "plan", "pretrain", "tokenizer fit", "tokenizer inspect", "verify",
+        "bench allreduce", "bench gemm", "bench loader", "bench step", "bench tokenizer",
+        "checkpoint inspect", "config print", "data inspect", "data pack", "data verify", "plan",
+        "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect", "verify",
       ])
   }
 

@@ -23,7 +23,10 @@ public struct TinyRun: Sendable {
     folder = try TemporaryFolder("tiny-run")
     let heldOut = SyntheticImages(count: 40, imageShape: TinyRun.images.imageShape, seed: 2)
     for (name, images) in [("train", TinyRun.images), ("validation", heldOut)] {
-      _ = try ShardPacker.pack(images, to: folder.file(name), name: "images", shardSize: 40)
+      var options = PackOptions(format: .raw(size: nil, channels: 1))
+      options.shardSize = 40
+      _ = try ShardPacker(images, to: folder.file(name), name: "images", options: options)
+        .packAll()
     }
     try TinyRun.writeTokenizer(to: tokenizer)
     try folder.write(yaml, to: "run.yaml")

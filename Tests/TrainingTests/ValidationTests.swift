@@ -41,12 +41,22 @@ import Testing
     ("data.cropAspect=[1, 101]", "data.cropAspect: must be [smallest, largest]"),
     ("data.flipProbability=1.5", "data.flipProbability: must be in [0, 1]"),
     ("data.flipProbability=-1", "data.flipProbability: must be in [0, 1]"),
+    ("data.colorJitter=-0.1", "data.colorJitter: must be in [0, 1], not -0.1"),
+    ("data.colorJitter=1.1", "data.colorJitter: must be in [0, 1], not 1.1"),
+    ("data.validationCropShare=0", "data.validationCropShare: must be in [0.01, 1], not 0.0"),
+    ("data.validationCropShare=1.5", "data.validationCropShare: must be in [0.01, 1], not 1.5"),
     ("data.mean=[0.5]", "data.mean: has 1 values for 3 channels"),
     ("data.standardDeviation=[]", "data.standardDeviation: has 0 values for 3 channels"),
     ("data.standardDeviation=[1, 0, 1]", "data.standardDeviation: must be above 0"),
   ])
   func data(override: String, sentence: String) {
     #expect(refusal(set: [override]).hasPrefix(sentence))
+  }
+
+  @Test func colorJitterNeedsGrayOrColors() {
+    #expect(
+      refusal(set: ["data.colorJitter=0.4", "model.channels=2"])
+        == "data.colorJitter: needs images of 1 or 3 channels, not 2")
   }
 
   /// Keys with the largest value that is too small.

@@ -37,6 +37,18 @@ public struct DataSection: Codable, Sendable, Equatable {
   /// Width over height of a crop, smallest and largest.
   public var cropAspect = [0.75, 4.0 / 3.0]
   public var flipProbability = 0.5
+  /// Brightness, contrast and saturation are changed by factors of up to 1 plus and minus this, in
+  /// random order; 0: not at all.
+  public var colorJitter = 0.0
+  /// Of images for the held-out loss, the share of the shorter side that the square in the middle
+  /// takes: 0.875 cuts 224 out of 256.
+  public var validationCropShare = 0.875
+  /// Epochs go round among this many pictures of each image (flip, crop and colour jitter), so that
+  /// their tokens can be computed once by cae-dist tokenizer encode; 0: new ones every epoch.
+  public var fixedViews = 0
+  /// Folder of the tokens that cae-dist tokenizer encode has computed; empty: `method.tokenizer`
+  /// computes them as training goes on.
+  public var tokens = ""
   /// Of pixels in [0, 1], one value a channel.
   public var mean = [0.485, 0.456, 0.406]
   public var standardDeviation = [0.229, 0.224, 0.225]
@@ -82,8 +94,11 @@ public struct ParallelismSection: Codable, Sendable, Equatable {
   public var deterministic = false
   /// Seconds that a rank waits for others before the run ends; 0: for ever.
   public var stallTimeoutSeconds = 600.0
-  /// Finished micro-batches that wait for the trainer.
+  /// Micro-batches that are loaded ahead of the trainer.
   public var prefetchBatches = 2
+  /// Threads of a rank that decode images: a number, or `auto`: the cores that kernel threads leave
+  /// free, at least one.
+  public var loaderThreads = "auto"
   /// Steps between comparisons of the parameters of all ranks; 0: never.
   public var compareEverySteps = 100
 }
@@ -122,10 +137,18 @@ extension TrainingConfiguration {
   }
 
   public func viewPlan(_ views: [ViewSpecification]) -> ViewPlan {
-    ViewPlan(
+    var plan = ViewPlan(
       cropScale: data.cropScale[0]...data.cropScale[1],
       cropAspect: data.cropAspect[0]...data.cropAspect[1], flipProbability: data.flipProbability,
-      views: views)
+      colorJitter: data.colorJitter, views: views)
+    plan.fixedViews = data.fixedViews
+    return plan
+  }
+
+  /// How pictures are made whose tokens are computed beforehand: equal settings have equal texts.
+  var tokenSettings: String {
+    "crops of \(data.cropScale) of the area, aspect \(data.cropAspect), flips \(data.flipProbability), "
+      + "colour jitter \(data.colorJitter)"
   }
 
   /// Learning rate over the whole run: steps = floor(epochs x samples / global batch), and the
@@ -152,11 +175,12 @@ extension TrainingConfiguration {
           + "\(parallelism.globalBatchSize)")
     }
     try validateDeterminism()
-    if parallelism.threadsPerRank != "auto" {
-      guard let threads = Int(parallelism.threadsPerRank), (1...64).contains(threads) else {
+    for (name, setting) in [
+      ("threadsPerRank", parallelism.threadsPerRank), ("loaderThreads", parallelism.loaderThreads),
+    ] where setting != "auto" {
+      guard let threads = Int(setting), (1...64).contains(threads) else {
         throw ConfigurationError(
-          "parallelism.threadsPerRank",
-          "must be auto or a number from 1 to 64, not \(parallelism.threadsPerRank)")
+          "parallelism.\(name)", "must be auto or a number from 1 to 64, not \(setting)")
       }
     }
   }
@@ -221,9 +245,21 @@ extension TrainingConfiguration {
           "data.\(name)", "must be [smallest, largest] above 0 and at most \(limit), not \(range)")
       }
     }
+    guard data.tokens.isEmpty || data.fixedViews > 0 else {
+      throw ConfigurationError(
+        "data.fixedViews",
+        "must be the number of pictures of each image whose tokens are in data.tokens, not 0")
+    }
+    guard data.tokens.isEmpty || data.validation.isEmpty else {
+      throw ConfigurationError(
+        "data.validation",
+        "must be empty with data.tokens, which has the tokens of data.train only: "
+          + "--set data.validation=[]")
+    }
     guard (0...1).contains(data.flipProbability) else {
       throw ConfigurationError("data.flipProbability", "must be in [0, 1]")
     }
+    try validateColorsAndCrop()
     for (name, values) in [("mean", data.mean), ("standardDeviation", data.standardDeviation)]
     where values.count != model.channels {
       throw ConfigurationError(
@@ -237,6 +273,21 @@ extension TrainingConfiguration {
     }
   }
 
+  private func validateColorsAndCrop() throws(ConfigurationError) {
+    guard (0...1).contains(data.colorJitter) else {
+      throw ConfigurationError("data.colorJitter", "must be in [0, 1], not \(data.colorJitter)")
+    }
+    guard data.colorJitter == 0 || model.channels == 1 || model.channels == 3 else {
+      throw ConfigurationError(
+        "data.colorJitter", "needs images of 1 or 3 channels, not \(model.channels)")
+    }
+    // A hundredth: beyond, images would be resized to sizes that no memory holds.
+    guard (0.01...1).contains(data.validationCropShare) else {
+      throw ConfigurationError(
+        "data.validationCropShare", "must be in [0.01, 1], not \(data.validationCropShare)")
+    }
+  }
+
   private func validateNumbers() throws(ConfigurationError) {
     let atLeast: [(String, Double, Double)] = [
       ("schedule.warmupEpochs", schedule.warmupEpochs, 0),
@@ -244,6 +295,7 @@ extension TrainingConfiguration {
       ("parallelism.microBatchSize", Double(parallelism.microBatchSize), 1),
       ("parallelism.bucketBytes", Double(parallelism.bucketBytes), 4),
       ("parallelism.prefetchBatches", Double(parallelism.prefetchBatches), 1),
+      ("data.fixedViews", Double(data.fixedViews), 0),
       ("parallelism.compareEverySteps", Double(parallelism.compareEverySteps), 0),
       ("parallelism.stallTimeoutSeconds", parallelism.stallTimeoutSeconds, 0),
       ("guards.outlierZScore", guards.outlierZScore, 0),

@@ -31,7 +31,8 @@ public enum ExitCode: Int32, Sendable {
     case let error as FileError: self = error.isMissing ? .badInput : .inputOutput
     case let error as FileLockError:
       if case .alreadyHeld = error { self = .badInput } else { self = .inputOutput }
-    case is ShardError, is ArtifactError: self = .badInput
+    case let error as ShardError: self = error.isInputOutput ? .inputOutput : .badInput
+    case is ArtifactError: self = .badInput
     case is CollectiveError: self = .rankLost
     case is CorruptedParameters: self = .internalError
     default: self = .internalError

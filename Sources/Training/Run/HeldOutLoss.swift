@@ -37,8 +37,10 @@ struct HeldOutLoss {
     let (count, first, samples) = (
       batchesPerRank, run.group.rank * batchesPerRank, index.count
     )
+    let transform = LoaderTransform.evaluation(
+      run.method.views, cropShare: run.configuration.training.data.validationCropShare)
     let loader = try BatchLoader(
-      index: index, transform: .evaluation(run.method.views), seed: step.seed
+      index: index, transform: transform, options: run.loaderOptions
     ) { request in
       guard request < count else { return nil }
       return (0..<micro).map {

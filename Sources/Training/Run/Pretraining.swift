@@ -56,7 +56,7 @@ public enum Pretraining {
           + "\(run.accumulationSteps) x \(parallelism.microBatchSize); "
           + "\(run.sampler.count) images, \(run.totalSteps) steps",
         run.optimizer.summary,
-      ] + [run.optimizer.warning].compactMap(\.self) + notes
+      ] + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
     say(cluster, lines.joined(separator: "\n"))
   }
 

@@ -18,7 +18,7 @@ final class ProgressLine {
 
   /// Whether somebody looks at a screen. Open MPI gives every rank a pseudo-terminal, even where
   /// its own output goes to a file, so under a launcher its standard output decides.
-  private static var reachesTerminal: Bool {
+  static var reachesTerminal: Bool {
     guard isatty(STDOUT_FILENO) == 1 else { return false }
     guard ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_RANK"] != nil else { return true }
     let launcher = try? FileManager.default.destinationOfSymbolicLink(

@@ -74,10 +74,11 @@ public final class Trainer {
     let (total, micro, global) = (
       run.totalSteps, parallelism.microBatchSize, parallelism.globalBatchSize
     )
+    var plan = run.configuration.training.viewPlan(run.method.views)
+    plan.pictureSize = run.tokenIndex?.description.pictureSize ?? 0
     return try BatchLoader(
-      index: run.trainIndex,
-      transform: .training(run.configuration.training.viewPlan(run.method.views)),
-      seed: sampler.seed, depth: parallelism.prefetchBatches
+      index: run.trainIndex, transform: .training(plan),
+      tokens: run.tokenIndex, options: run.loaderOptions
     ) { request in
       let step = first + request / microBatches.count
       guard step < total else { return nil }

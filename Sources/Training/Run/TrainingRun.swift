@@ -21,6 +21,9 @@ public final class TrainingRun {
   public let output: String
   let trainIndex: ShardIndex
   let validationIndex: ShardIndex?
+  /// Tokens that were computed beforehand.
+  let tokenIndex: TokenIndex?
+  let loaderOptions: LoaderOptions
 
   /// Collective. Blocking. What fails on one rank fails on all.
   public init(
@@ -38,9 +41,13 @@ public final class TrainingRun {
     accumulationSteps = parts.accumulationSteps
     trainIndex = parts.trainIndex
     validationIndex = parts.validationIndex
+    tokenIndex = parts.tokenIndex
     method = parts.method
     pool = parts.pool
-    sampler = DistributedSampler(count: trainIndex.count, seed: UInt64(training.run.seed))
+    sampler = DistributedSampler(
+      count: trainIndex.count, seed: UInt64(training.run.seed), windowSize: trainIndex.windowSize())
+    loaderOptions = training.loaderOptions(
+      kernelThreads: pool.threadCount, localSize: group.localSize)
     schedule = parts.schedule
     totalSteps = schedule.totalSteps
     stallGuard.limit(to: training.parallelism.stallTimeoutSeconds)
@@ -81,6 +88,7 @@ public final class TrainingRun {
     let schedule: WarmupCosineSchedule
     let trainIndex: ShardIndex
     let validationIndex: ShardIndex?
+    let tokenIndex: TokenIndex?
 
     init(_ configuration: ResolvedConfiguration, _ group: any ProcessGroup) throws {
       let training = configuration.training
@@ -89,7 +97,20 @@ public final class TrainingRun {
       validationIndex =
         training.data.validation.isEmpty
         ? nil : try TrainingRun.open(training.data.validation, "data.validation", training)
-      method = try configuration.makeMethod(TrainingRun.methodContext(training))
+      tokenIndex =
+        training.data.tokens.isEmpty
+        ? nil
+        : try TokenIndex(
+          folder: training.data.tokens, of: trainIndex, views: training.data.fixedViews,
+          settings: training.tokenSettings)
+      if let size = tokenIndex?.description.pictureSize, size < training.encoderView.size {
+        throw ConfigurationError(
+          "data.tokens",
+          "\(training.data.tokens) has tokens that were made beside pictures of \(size) pixels, not "
+            + "\(training.encoderView.size); compute them again with cae-dist tokenizer encode")
+      }
+      method = try configuration.makeMethod(
+        TrainingRun.methodContext(training, tokens: tokenIndex?.description))
       schedule = training.schedule(samples: trainIndex.count)
       guard schedule.totalSteps > 0 else {
         throw ConfigurationError(
@@ -100,7 +121,7 @@ public final class TrainingRun {
       pool = ThreadPool(
         threadCount: ThreadCount.resolve(
           training.parallelism.threadsPerRank,
-          localSize: group.hosts.count { $0 == group.hosts[group.rank] }))
+          localSize: group.localSize))
     }
   }
 
@@ -116,19 +137,38 @@ public final class TrainingRun {
       throw ConfigurationError(key, "\(missing) does not exist; \(hint)")
     }
     let index = try ShardIndex(paths: paths)
-    guard index.imageShape.channels == training.model.channels else {
-      throw ConfigurationError(
-        "model.channels",
-        "is \(training.model.channels), but the images in \(paths[0]) have "
-          + "\(index.imageShape.channels) channels")
-    }
+    try requireChannels(of: index, training)
     return index
   }
 
-  static func methodContext(_ training: TrainingConfiguration) -> MethodContext {
+  /// Raw images have the channels that they have; files are decoded to those of the model.
+  static func requireChannels(
+    of index: ShardIndex, _ training: TrainingConfiguration
+  ) throws(ConfigurationError) {
+    guard let channels = index.imageShape?.channels, channels != training.model.channels else {
+      if index.imageShape == nil, ![1, 3].contains(training.model.channels) {
+        throw ConfigurationError(
+          "model.channels",
+          "must be 1 or 3 for image files, not \(training.model.channels)")
+      }
+      return
+    }
+    throw ConfigurationError(
+      "model.channels",
+      "is \(training.model.channels), but the images in \(index.shards[0].path) have "
+        + "\(channels) channels")
+  }
+
+  /// - Parameter tokens: Those that were computed beforehand, if the run has some.
+  static func methodContext(
+    _ training: TrainingConfiguration, tokens: TokenDescription? = nil
+  ) -> MethodContext {
     MethodContext(model: training.model, encoderView: training.encoderView) {
       (path) throws(ConfigurationError) in
-      try TokenizerFile.open(path, channels: training.model.channels)
+      if let tokens { return .stored(vocabularySize: tokens.vocabularySize, grid: tokens.grid) }
+      return .computed(
+        try TokenizerFile.open(
+          path, channels: training.model.channels, grid: training.model.grid))
     }
   }
 }

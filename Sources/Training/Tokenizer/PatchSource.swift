@@ -36,7 +36,7 @@ final class PatchSource {
     loader = try BatchLoader(
       index: fit.index,
       transform: .training(fit.configuration.viewPlan([fit.configuration.encoderView])),
-      seed: sampler.seed
+      options: fit.loaderOptions
     ) { request in
       request < requests.count ? requests[request].map { sampler.sample(at: $0) } : nil
     }

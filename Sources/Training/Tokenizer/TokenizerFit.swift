@@ -38,6 +38,7 @@ public final class TokenizerFit {
   let pool: ThreadPool
   let index: ShardIndex
   let sampler: DistributedSampler
+  let loaderOptions: LoaderOptions
   private let options: Options
 
   public init(
@@ -56,14 +57,14 @@ public final class TokenizerFit {
     self.options = options
     self.group = group
     index = try ShardIndex(paths: configuration.data.train)
-    guard index.imageShape.channels == configuration.model.channels else {
-      throw ConfigurationError(
-        "model.channels", "the images have \(index.imageShape.channels) channels")
-    }
-    sampler = DistributedSampler(count: index.count, seed: UInt64(configuration.run.seed))
+    try TrainingRun.requireChannels(of: index, configuration)
+    sampler = DistributedSampler(
+      count: index.count, seed: UInt64(configuration.run.seed), windowSize: index.windowSize())
     pool = ThreadPool(
       threadCount: ThreadCount.resolve(
         configuration.parallelism.threadsPerRank, localSize: localSize))
+    loaderOptions = configuration.loaderOptions(
+      kernelThreads: pool.threadCount, localSize: localSize)
   }
 
   /// Collective. Blocking.

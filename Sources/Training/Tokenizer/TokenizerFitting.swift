@@ -2,7 +2,6 @@ public import DataParallel
 import Files
 import Foundation
 import Interfaces
-import Models
 
 /// `cae-dist tokenizer fit`.
 public enum TokenizerFitting {
@@ -48,33 +47,5 @@ public enum TokenizerFitting {
 
   private static func say(_ text: String) {
     FileHandle.standardOutput.write(Data((text + "\n").utf8))
-  }
-}
-
-/// What `cae-dist tokenizer inspect` says.
-public struct TokenizerSummary: Encodable, Sendable {
-  public let vocabularySize: Int
-  public let grid: Int
-  public let patchSize: Int
-  public let usedCodes: Int
-  /// Share of the commonest token: what a guess that ignores the image gets right.
-  public let largestShare: Double
-  /// `exp(entropy)` of the shares.
-  public let perplexity: Double
-
-  public init(path: String) throws {
-    let (tokenizer, shares) = try TokenizerFile.read(path)
-    vocabularySize = tokenizer.vocabularySize
-    grid = tokenizer.grid
-    patchSize = tokenizer.patchSize
-    usedCodes = shares.count { $0 > 0 }
-    largestShare = Double(shares.max() ?? 0)
-    perplexity = TokenizerFit.perplexity(shares.map(Double.init))
-  }
-
-  public var text: String {
-    "\(vocabularySize) codes for \(grid) x \(grid) patches of \(patchSize) pixels; "
-      + "\(usedCodes) used, perplexity \(String(format: "%.1f", perplexity)), commonest token "
-      + String(format: "%.4f", largestShare)
   }
 }
