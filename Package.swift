@@ -60,19 +60,22 @@ let package = Package(
     systemLibrary("CBLAS", pkgConfig: "openblas", apt: "libopenblas-dev"),
     systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
     systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+    systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg62-turbo-dev"),
 
     module("Files", []),
     module("MPI", ["CMPI"]),
     module("HDF5", ["CHDF5"]),
     module("ZlibCodec", ["CZlib"]),
     module("PNGCodec", ["CPNG"]),
+    module("JPEGCodec", ["CJPEG"]),
     module("TensorCore", ["CBLAS"]),
     module("Interfaces", ["TensorCore"]),
-    module("Artifacts", ["HDF5", "Files", "TensorCore"]),
+    module("Artifacts", ["HDF5", "Files", "TensorCore", yams]),
     module("NN", ["TensorCore", "Interfaces"]),
     module("Models", ["NN", "Interfaces", "TensorCore"]),
     module(
-      "ShardedData", ["HDF5", "Files", "ZlibCodec", "PNGCodec", "Interfaces", "TensorCore"]),
+      "ShardedData",
+      ["HDF5", "Files", "ZlibCodec", "PNGCodec", "JPEGCodec", "Interfaces", "TensorCore"]),
     module("DataParallel", ["MPI", "HDF5", "Files", "NN", "Interfaces", "TensorCore"]),
     .target(
       name: "Training",
@@ -85,8 +88,8 @@ let package = Package(
     module(
       "Diagnostics",
       [
-        "Artifacts", "Training", "Models", "DataParallel", "NN", "Files", "Interfaces",
-        "TensorCore",
+        "Artifacts", "Training", "Models", "ShardedData", "DataParallel", "NN", "Files",
+        "Interfaces", "TensorCore",
       ]),
     .executableTarget(
       name: "CAEDistCLI",
@@ -101,13 +104,17 @@ let package = Package(
     tests("MPITests", ["MPI"]),
     tests("HDF5Tests", ["HDF5"]),
     tests("TensorCoreTests", ["TensorCore"]),
+    tests("ArtifactsTests", ["Artifacts", "HDF5", "Files", "TensorCore"]),
     tests("NNTests", ["NN", "TensorCore", "Interfaces"]),
     tests(
       "ModelsTests",
       ["Models", "NN", "TensorCore", "Interfaces", "Artifacts", "Diagnostics", "HDF5"]),
     tests(
       "ShardedDataTests",
-      ["ShardedData", "HDF5", "Files", "PNGCodec", "ZlibCodec", "Interfaces", "TensorCore"]),
+      [
+        "ShardedData", "HDF5", "Files", "PNGCodec", "JPEGCodec", "ZlibCodec", "Interfaces",
+        "TensorCore",
+      ]),
     tests(
       "DataParallelTests",
       ["DataParallel", "MPI", "NN", "TensorCore", "Interfaces", "HDF5", "Files"]),
@@ -115,9 +122,9 @@ let package = Package(
       "TrainingTests",
       [
         "Training", "Models", "NN", "DataParallel", "ShardedData", "Artifacts", "TensorCore",
-        "Interfaces", "Files",
+        "Interfaces", "Files", "JPEGCodec",
       ]),
-    tests("CLITests", ["Files", "HDF5"]),
+    tests("CLITests", ["Artifacts", "Files", "HDF5", "PNGCodec"]),
     tests("RepositoryTests", ["Training", "Files"]),
   ],
   swiftLanguageModes: [.v6]

@@ -21,7 +21,7 @@ public final class Cluster {
   }
 
   /// Ranks on this host.
-  public var localSize: Int { group.hosts.count { $0 == group.hosts[group.rank] } }
+  public var localSize: Int { group.localSize }
 
   /// Hosts of this job.
   public var hostCount: Int { Set(group.hosts).count }
