@@ -18,16 +18,13 @@ public final class HDF5Dataset: HDF5Object, @unchecked Sendable {
     let type = try Handle(H5Dget_type(handle.id), operation, name, close: H5Tclose)
     elementType = ElementType(stored: type.id)
     chunk = try storedChunk(of: handle.id, rank: shape.count, operation, name)
+    try requireCompactData(
+      of: handle.id, count: elementCount(shape), size: H5Tget_size(type.id), operation, name)
     super.init(file: file, path: path, handle: handle)
   }
 
   /// Number of elements; the largest integer where a damaged file claims more.
-  public var count: Int {
-    shape.reduce(1) { product, extent in
-      let (count, overflow) = product.multipliedReportingOverflow(by: extent)
-      return overflow ? .max : count
-    }
-  }
+  public var count: Int { elementCount(shape) }
 
   /// Bytes that the data takes in the file, after filters; 0 before the first write.
   public var storageSize: Int {
@@ -180,4 +177,28 @@ private func storedChunk(
   var extents = [hsize_t](repeating: 0, count: rank)
   try check(H5Pget_chunk(properties.id, Int32(rank), &extents), operation, name)
   return extents.map { Int(clamping: $0) }
+}
+
+/// The product of the extents; the largest integer where it is more.
+private func elementCount(_ shape: [Int]) -> Int {
+  shape.reduce(1) { product, extent in
+    let (count, overflow) = product.multipliedReportingOverflow(by: extent)
+    return overflow ? .max : count
+  }
+}
+
+/// - Throws: Where a dataset that lies within its header has fewer bytes than its elements: the
+///   library (1.10.8) reads behind them, or from nowhere.
+private func requireCompactData(
+  of dataset: hid_t, count: Int, size: Int, _ operation: String, _ name: String
+) throws(HDF5Error) {
+  let properties = try Handle(H5Dget_create_plist(dataset), operation, name, close: H5Pclose)
+  guard H5Pget_layout(properties.id) == H5D_COMPACT else { return }
+  let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
+  let stored = H5Dget_storage_size(dataset)
+  guard !overflow, bytes <= stored else {
+    throw HDF5Error(
+      operation: operation, path: name,
+      reason: "its header has \(stored) bytes of it, fewer than its \(count) elements need")
+  }
 }

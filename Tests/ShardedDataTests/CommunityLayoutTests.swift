@@ -79,6 +79,24 @@ import Testing
     try expectBatches(index)
   }
 
+  /// A layout message that says a dataset lies within it, in 0 bytes: the library would read from
+  /// nowhere.
+  @Test func imagesWithinTheirHeaderHaveToBeThere() throws {
+    let folder = try ScratchFolder()
+    var bytes = try Files.read("\(Self.golden)/community-sololearn.h5")
+    // Version 3, chunked, two extents, behind the header of a message of type 8.
+    let place = try #require(
+      bytes.indices.dropLast(11).first {
+        bytes[$0..<($0 + 2)] == [8, 0] && bytes[($0 + 5)..<($0 + 11)] == [0, 0, 0, 3, 2, 2]
+      })
+    bytes.replaceSubrange((place + 9)..<(place + 12), with: [0, 0, 0])
+    try Files.write(bytes, to: folder.file("copy.h5"))
+    var verifier = ShardVerifier()
+    verifier.verify(paths: [folder.file("copy.h5")])
+    #expect(verifier.findings.count == 1)
+    #expect(verifier.findings.first?.reason.contains("its header has 0 bytes of it") == true)
+  }
+
   /// Training batches come out, resident or not.
   private func expectBatches(_ index: ShardIndex) throws {
     var reference: [[Float]]?
