@@ -22,8 +22,12 @@ struct Pretrain: ParsableCommand {
   var inject: String?
 
   func run() throws {
+    // Before MPI and its threads.
+    let (request, clock) = (StopRequest.bySignal(), JobClock())
     ClusterRuntime.run { cluster in
-      try Pretraining.run(cluster, resume: ResumePolicy(resume), inject: inject) {
+      try Pretraining.run(
+        cluster, resume: ResumePolicy(resume), inject: inject, request: request, clock: clock
+      ) {
         try options.resolve()
       }
     }

@@ -35,4 +35,5 @@ static inline MPI_Errhandler cmpi_errors_return(void) { return MPI_ERRORS_RETURN
 
 // Enumerators and negative numbers in parentheses, whose import differs between libraries.
 static inline int cmpi_split_by_shared_memory(void) { return MPI_COMM_TYPE_SHARED; }
+static inline int cmpi_any_source(void) { return MPI_ANY_SOURCE; }
 static inline int cmpi_undefined(void) { return MPI_UNDEFINED; }

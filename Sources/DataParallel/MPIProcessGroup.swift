@@ -19,6 +19,10 @@ public final class MPIProcessGroup: ProcessGroup {
   /// Collectives that each rank of the host has begun; nil where they cannot see each other's.
   private let begun: SharedCounters?
   private let windows = Mutex<[MPISharedWindow]>([])
+  /// MPI is called by one thread at a time; notices are given and looked for beside the thread that
+  /// exchanges.
+  private let lock = CallLock()
+  private let notices: MPINotices
 
   /// Collective over the communicator.
   ///
@@ -44,6 +48,7 @@ public final class MPIProcessGroup: ProcessGroup {
       localRanks = hosts.indices.filter { [hosts] in hosts[$0] == own }
       self.host = host
       self.communicator = communicator
+      notices = try MPINotices(communicator, lock)
       self.stallGuard = stallGuard
       // Too small for any /dev/shm to refuse.
       let window =
@@ -58,8 +63,9 @@ public final class MPIProcessGroup: ProcessGroup {
   public var rank: Int { communicator.rank }
   public var worldSize: Int { communicator.size }
 
-  /// Frees shared memory. Collective.
+  /// Frees shared memory, and takes what is still on its way. Collective.
   func close() throws(MPIError) {
+    try notices.close()
     let windows = self.windows.withLock { windows in
       defer { windows = [] }
       return windows
@@ -76,7 +82,7 @@ public final class MPIProcessGroup: ProcessGroup {
   public func allReduceSum(_ buffer: UnsafeMutableBufferPointer<Float>) throws(CollectiveError) {
     // The library's non-blocking sum is much slower. The barrier finds ranks that do not come.
     try barrier()
-    try collective("allReduceSum") { () throws(MPIError) in
+    try collective(lock, "allReduceSum") { () throws(MPIError) in
       try communicator.allReduce(buffer, .sum)
     }
   }
@@ -134,7 +140,7 @@ public final class MPIProcessGroup: ProcessGroup {
   ) throws(CollectiveError) -> SharedMemory {
     let operation = "sharing memory for \(purpose)"
     if host.size == 1 { return .privateMemory(byteCount: byteCount) }
-    return try collective(operation) { () throws(MPIError) in
+    return try collective(lock, operation) { () throws(MPIError) in
       let window = try MPISharedWindow(host, byteCount: byteCount)
       windows.withLock { $0.append(window) }
       return SharedMemory(regions: window.regions, owner: nil)
@@ -144,18 +150,21 @@ public final class MPIProcessGroup: ProcessGroup {
   public func startSend(
     _ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int
   ) throws(CollectiveError) -> any Transfer {
-    try collective("send") { () throws(MPIError) in
-      MPITransfer(try communicator.startSend(bytes, to: rank, tag: tag))
+    try collective(lock, "send") { () throws(MPIError) in
+      MPITransfer(try communicator.startSend(bytes, to: rank, tag: tag), lock)
     }
   }
 
   public func startReceive(
     _ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int
   ) throws(CollectiveError) -> any Transfer {
-    try collective("receive") { () throws(MPIError) in
-      MPITransfer(try communicator.startReceive(into: bytes, from: rank, tag: tag))
+    try collective(lock, "receive") { () throws(MPIError) in
+      MPITransfer(try communicator.startReceive(into: bytes, from: rank, tag: tag), lock)
     }
   }
+
+  public func notifyAll() { notices.give() }
+  public var isNotified: Bool { notices.look() }
 
   // MARK: Waiting
 
@@ -165,15 +174,16 @@ public final class MPIProcessGroup: ProcessGroup {
   ) throws(CollectiveError) {
     let number = begun?.increment(0, of: host.rank)
     do {
-      var request = try start()
+      // Optional, as a closure cannot consume it otherwise.
+      var request: MPIRequest? = try lock.locked(start)
       var waiter = Waiter()
-      while !(try request.test()) {
+      while !(try lock.locked { () throws(MPIError) in try request?.test() ?? true }) {
         if let seconds = waiter.pause(stallGuard) {
-          request.abandon()
+          request.take()?.abandon()
           throw stall(operation, seconds: seconds, number: number)
         }
       }
-      try request.wait()
+      try lock.locked { () throws(MPIError) in try request.take()?.wait() }
     } catch let error as MPIError {
       throw CollectiveError(operation: operation, reason: error.description)
     } catch let error as CollectiveError {
@@ -194,31 +204,12 @@ public final class MPIProcessGroup: ProcessGroup {
   }
 }
 
-/// A message of MPI. Dropped before its end, it is abandoned: the run ends.
-private final class MPITransfer: Transfer {
-  private var request: MPIRequest?
-
-  init(_ request: consuming MPIRequest) { self.request = consume request }
-
-  deinit { request.take()?.abandon() }
-
-  func isComplete() throws(CollectiveError) -> Bool {
-    do {
-      guard try request?.test() ?? true else { return false }
-      try request.take()?.wait()
-      return true
-    } catch {
-      throw CollectiveError(operation: "message", reason: error.description)
-    }
-  }
-}
-
 /// Runs a call of the MPI module, and says in the words of `Interfaces` what failed.
 private func collective<Result>(
-  _ operation: String, _ call: () throws(MPIError) -> Result
+  _ lock: CallLock, _ operation: String, _ call: () throws(MPIError) -> Result
 ) throws(CollectiveError) -> Result {
   do {
-    return try call()
+    return try lock.locked(call)
   } catch {
     throw CollectiveError(operation: operation, reason: error.description)
   }

@@ -1,7 +1,10 @@
 public import Interfaces
+import Synchronization
 
 /// One rank on its own, without any library: what a run on one process uses.
 public final class SingleProcessGroup: ProcessGroup {
+  private let notice = Atomic<Bool>(false)
+
   public init() {}
 
   public var rank: Int { 0 }
@@ -39,4 +42,7 @@ public final class SingleProcessGroup: ProcessGroup {
   ) throws(CollectiveError) -> any Transfer {
     throw CollectiveError(operation: "receive", reason: "there is no other rank of 1")
   }
+
+  public func notifyAll() { notice.store(true, ordering: .relaxed) }
+  public var isNotified: Bool { notice.load(ordering: .relaxed) }
 }

@@ -17,6 +17,8 @@ final class ThreadMailbox: Sendable {
     var expected = 0
   }
 
+  /// What `notifyAll` sets for all ranks.
+  let notice = Atomic<Bool>(false)
   private let queues = Mutex<[Address: Queue]>([:])
   private let memory = Mutex<[PrivateMemory]>([])
 

@@ -143,6 +143,9 @@ public final class ThreadProcessGroup: ProcessGroup {
     ThreadReceive(bytes, .init(source: rank, destination: self.rank, tag: tag), mailbox)
   }
 
+  public func notifyAll() { mailbox.notice.store(true, ordering: .relaxed) }
+  public var isNotified: Bool { mailbox.notice.load(ordering: .relaxed) }
+
   // MARK: Helpers
 
   /// Shows this rank's buffer to the others, runs `body` with the buffers of all, and returns when

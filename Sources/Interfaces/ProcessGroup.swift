@@ -57,7 +57,8 @@ public final class SharedMemory: @unchecked Sendable {
 /// The ranks of a run and what they can do together.
 ///
 /// Collective methods are called by all ranks of the group, in the same order, with the same
-/// counts; they block, and only borrow buffers for the call. One thread of a rank calls at a time.
+/// counts; they block, and only borrow buffers for the call. One thread of a rank calls at a time,
+/// but for notices.
 public protocol ProcessGroup: AnyObject, Sendable {
   var rank: Int { get }
   var worldSize: Int { get }
@@ -99,6 +100,18 @@ public protocol ProcessGroup: AnyObject, Sendable {
   func startReceive(
     _ bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int
   ) throws(CollectiveError) -> any Transfer
+
+  /// Tells all ranks, once and for all, what they would learn at the end of the step only: that it
+  /// will be given up. Later calls do nothing.
+  ///
+  /// Not collective, not blocking; any thread, at any time, also beside a collective of another
+  /// thread. A hint: it may be late, and where it fails, the next agreement is what counts.
+  func notifyAll()
+
+  /// Whether a rank, this one included, has called `notifyAll`, as far as is known here.
+  ///
+  /// As `notifyAll`: not collective, not blocking, any thread.
+  var isNotified: Bool { get }
 }
 
 extension ProcessGroup {

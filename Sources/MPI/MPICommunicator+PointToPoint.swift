@@ -63,6 +63,17 @@ extension MPICommunicator {
     }
   }
 
+  /// The sender of a message with this tag that has come and is not received yet.
+  ///
+  /// Not collective. Not blocking; makes progress, so that a message on its way may be found by the
+  /// next call. MPI 3.1, section 3.8.1.
+  public func senderOfWaitingMessage(tag: Int = 0) throws(MPIError) -> Int? {
+    var (flag, found): (Int32, MPI_Status) = (0, MPI_Status())
+    try checked(
+      MPI_Iprobe(cmpi_any_source(), Int32(tag), handle, &flag, &found), "MPI_Iprobe")
+    return flag == 0 ? nil : Int(found.MPI_SOURCE)
+  }
+
   /// A short message is no error to the library, but leaves a part of the buffer as it was.
   private func requireFull(
     _ status: MPI_Status, _ type: MPIElementType, _ expected: Int, _ operation: String

@@ -78,6 +78,12 @@ struct Program {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle(forWritingAtPath: streams.file("out"))
     process.standardError = FileHandle(forWritingAtPath: streams.file("err"))
+    // Threads of tests block signals, and processes inherit that; a shell's do not.
+    var (signals, before) = (sigset_t(), sigset_t())
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGUSR1)
+    pthread_sigmask(SIG_UNBLOCK, &signals, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     try process.run()
   }
 
@@ -106,10 +112,13 @@ struct Program {
   }
 
   /// Whether a process of this machine has a word in its arguments.
-  static func isAnyRunning(with word: String) -> Bool {
-    ((try? Files.list("/proc")) ?? []).filter { Int($0) != nil }.contains { number in
-      guard let text = try? Files.readText("/proc/\(number)/cmdline") else { return false }
-      return text.contains(word) && Int32(number) != getpid()
+  static func isAnyRunning(with word: String) -> Bool { !running(with: word).isEmpty }
+
+  /// Processes of this machine that have a word in their arguments.
+  static func running(with word: String) -> [Int32] {
+    ((try? Files.list("/proc")) ?? []).compactMap { Int32($0) }.filter { process in
+      guard let text = try? Files.readText("/proc/\(process)/cmdline") else { return false }
+      return text.contains(word) && process != getpid()
     }
   }
 }

@@ -68,4 +68,7 @@ final class DividedGroup: ProcessGroup {
   ) throws(CollectiveError) -> any Transfer {
     try world.startReceive(bytes, from: rank, tag: tag)
   }
+
+  func notifyAll() { world.notifyAll() }
+  var isNotified: Bool { world.isNotified }
 }

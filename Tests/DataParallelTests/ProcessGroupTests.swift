@@ -1,6 +1,7 @@
 import Glibc
 import Interfaces
 import MPI
+import Synchronization
 import Testing
 
 @testable import DataParallel
@@ -10,6 +11,7 @@ import Testing
   @Test func singleProcess() throws {
     try checkGroup(SingleProcessGroup())
     try checkMemory(SingleProcessGroup())
+    try checkNotice(SingleProcessGroup(), from: 0)
   }
 
   @Test(arguments: [[0, 0, 1], [0, 1, 0, 1], [0, 1, 2]])
@@ -25,6 +27,7 @@ import Testing
     let ranks = try ThreadProcessGroup.run(count: count) { group in
       for _ in 0..<20 { try checkGroup(group) }
       try checkMemory(group)
+      try checkNotice(group, from: count - 1)
       return group.rank
     }
     #expect(ranks == Array(0..<count))
@@ -45,6 +48,21 @@ import Testing
       try world.broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: -1)
     }
     #expect(error?.description.hasPrefix("broadcast failed: rank \(world.rank): ") == true)
+    // Of a group that is closed with its messages looked at, and of others whose messages nobody has
+    // received when MPI ends.
+    for hasLooked in [true, false] {
+      let group = try MPIProcessGroup(communicator: runtime.world.duplicate())
+      if hasLooked {
+        try checkNotice(group, from: group.worldSize - 1)
+      } else {
+        group.notifyAll()
+        group.notifyAll()
+        #expect(group.isNotified)
+      }
+      try group.barrier()
+      try group.close()
+    }
+    try checkNoticeBesideCollectives(try MPIProcessGroup(communicator: runtime.world.duplicate()))
     try world.close()
   }
 }
@@ -122,6 +140,60 @@ import Testing
       #expect(texts.last?.hasPrefix(rank == 1 ? "barrier" : "allGather") == true)
     }
   }
+}
+
+/// A notice of one rank reaches all, without any of them waiting for it.
+private func checkNotice(_ group: any ProcessGroup, from rank: Int) throws {
+  #expect(!group.isNotified)
+  try group.barrier()
+  if group.rank == rank {
+    group.notifyAll()
+    #expect(group.isNotified)
+  }
+  for _ in 0..<100_000 where !group.isNotified { usleep(100) }
+  #expect(group.isNotified)
+  try group.barrier()
+  group.notifyAll()
+  #expect(group.isNotified)
+}
+
+/// Another thread of each rank is in collectives meanwhile, of which some block in the library.
+private func checkNoticeBesideCollectives(_ group: MPIProcessGroup) throws {
+  let failures = Mutex<[String]>([])
+  let thread = try #require(
+    BesideThread {
+      do {
+        for _ in 0..<100 { try checkSums(group, 3000) }
+      } catch {
+        failures.withLock { $0.append("\(error)") }
+      }
+    })
+  if group.rank == 0 { group.notifyAll() }
+  for _ in 0..<200_000 where !group.isNotified { usleep(50) }
+  #expect(group.isNotified)
+  thread.join()
+  #expect(failures.withLock { $0 }.isEmpty)
+  try group.close()
+}
+
+private final class BesideThread {
+  private var thread = pthread_t()
+
+  init?(_ body: @escaping @Sendable () -> Void) {
+    final class Body: Sendable {
+      let run: @Sendable () -> Void
+      init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+    let status = pthread_create(
+      &thread, nil,
+      { raw in
+        if let raw { Unmanaged<Body>.fromOpaque(raw).takeRetainedValue().run() }
+        return nil
+      }, Unmanaged.passRetained(Body(body)).toOpaque())
+    if status != 0 { return nil }
+  }
+
+  func join() { pthread_join(thread, nil) }
 }
 
 /// Every collective of the protocol against what it must give. Called by all ranks.

@@ -1,7 +1,10 @@
+import Glibc
 import Interfaces
 import Models
 import NN
+import Synchronization
 import TensorCore
+import Training
 
 /// A pretraining method that only these tests know: a linear autoencoder of patches, with a moving
 /// average of its encoder over all ranks as a buffer.
@@ -18,6 +21,10 @@ final class ProbeMethod: PretrainingMethod {
     /// A rank that changes a parameter on its own after its fourth update; negative: none.
     var strayRank = -1
   }
+
+  /// What asks a rank to stop, in which forward pass (the first is 0), by the rank's thread.
+  static let requests = Mutex<[pthread_t: (request: StopRequest, pass: Int)]>([:])
+  private var passes = 0
 
   static let defaultConfiguration = Configuration()
 
@@ -48,6 +55,10 @@ final class ProbeMethod: PretrainingMethod {
   }
 
   func losses(for batch: Batch, _ context: ForwardContext) -> MethodOutput {
+    ProbeMethod.requests.withLock {
+      if let entry = $0[pthread_self()], entry.pass == passes { entry.request.make() }
+    }
+    passes += 1
     let tape = context.tape
     let patches = KMeansTokenizer.patches(
       of: batch.views[0], patchSize: patchSize, pool: tape.pool)

@@ -47,6 +47,7 @@ struct RankEnd: Sendable {
   /// Of the bytes of all parameters in memory.
   var parameters: UInt64 = 0
   var notes: [String] = []
+  var outcome: TrainingOutcome?
   var failure: (any Error)?
 
   var agreed: AgreedFailure? { failure as? AgreedFailure }
@@ -82,6 +83,8 @@ extension TinyRun {
     /// The configuration, if it is not the tiny run's.
     var yaml: String?
     var methods = MethodRegistry.all
+    /// Of a rank.
+    var request: @Sendable (Int) -> StopRequest = { _ in StopRequest() }
   }
 
   func resolve(_ options: Options = Options()) throws -> ResolvedConfiguration {
@@ -130,8 +133,10 @@ extension TinyRun {
       end.notes = notes
       try agreement.run { try folder.open(run, step: step) }
       if step < run.totalSteps {
-        try Trainer(run, folder: folder, step: step, showsProgress: false)
-          .train(stopAfter: options.stopAfter)
+        end.outcome = try Trainer(
+          run, folder: folder, step: step, request: options.request(group.rank),
+          showsProgress: false
+        ).train(stopAfter: options.stopAfter)
       }
       end.parameters = TinyRun.hash(run.optimizer.parameters)
     } catch {

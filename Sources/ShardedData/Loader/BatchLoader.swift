@@ -29,6 +29,8 @@ public final class BatchLoader {
   private let pipeline: LoaderPipeline
   private var threads: [LoaderThread] = []
   private var failure: ShardError?
+  /// What `next` waits for.
+  private var job: BatchJob?
 
   /// Starts the threads, which begin with the first request at once.
   ///
@@ -63,16 +65,26 @@ public final class BatchLoader {
 
   /// The next batch of the schedule; waits until it is ready.
   ///
-  /// - Returns: Nil at the end of the schedule and after `stop`.
+  /// - Parameter isInterrupted: Asked every now and then while there is nothing but to wait; where
+  ///   it says so, the wait is given up. The next call waits for the same batch.
+  /// - Returns: Nil at the end of the schedule, after `stop`, and where it was interrupted.
   /// - Throws: The error of a thread, in the order of the schedule; again at every later call.
-  public func next() throws(ShardError) -> Batch? {
+  public func next(
+    unless isInterrupted: () -> Bool = { false }
+  ) throws(ShardError) -> Batch? {
     if let failure { throw failure }
     let started = LoaderLaps.now()
     defer { waitMilliseconds += Double(LoaderLaps.now() - started) * 1e-6 }
-    guard let job = pipeline.jobs.pop(), let outcome = job.outcome.pop() else { return nil }
+    if job == nil { job = pipeline.jobs.pop(unless: isInterrupted) }
+    let (jobs, current) = (pipeline.jobs, job)
+    // Of a loader that was stopped, a job has no outcome.
+    guard let current,
+      let outcome = current.outcome.pop(unless: { jobs.isStopped || isInterrupted() })
+    else { return nil }
+    self.job = nil
     switch outcome {
     case .success:
-      return job.batch
+      return current.batch
     case .failure(let error):
       let named = error.namingSample
       failure = named

@@ -16,7 +16,12 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     self.capacity = capacity
     mutex = .allocate(capacity: 1)
     changed = .allocate(capacity: 1)
-    let status = (pthread_mutex_init(mutex, nil), pthread_cond_init(changed, nil))
+    // Waits of limited length must not depend on a clock that is set meanwhile.
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    defer { pthread_condattr_destroy(&attributes) }
+    let status = (pthread_mutex_init(mutex, nil), pthread_cond_init(changed, &attributes))
     precondition(status == (0, 0), "no mutex to be had: \(status)")
   }
 
@@ -44,6 +49,32 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     locked {
       while elements.isEmpty && !isFinished && !stopped { pthread_cond_wait(changed, mutex) }
       return stopped || elements.isEmpty ? nil : elements.removeFirst()
+    }
+  }
+
+  /// As `pop`, and nil also where `isInterrupted`, asked every now and then while it waits, says so.
+  func pop(unless isInterrupted: () -> Bool) -> Element? {
+    while !waitForElement(seconds: BoundedQueue.questionInterval) {
+      if isInterrupted() { return nil }
+    }
+    return pop()
+  }
+
+  private static var questionInterval: Double { 0.05 }
+
+  /// - Returns: Whether `pop` would not wait any more.
+  private func waitForElement(seconds: Double) -> Bool {
+    var limit = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &limit)
+    limit.tv_nsec += Int(seconds * 1e9)
+    limit.tv_sec += limit.tv_nsec / 1_000_000_000
+    limit.tv_nsec %= 1_000_000_000
+    return locked {
+      var status: Int32 = 0
+      while elements.isEmpty && !isFinished && !stopped && status != ETIMEDOUT {
+        status = pthread_cond_timedwait(changed, mutex, &limit)
+      }
+      return !elements.isEmpty || isFinished || stopped
     }
   }
 

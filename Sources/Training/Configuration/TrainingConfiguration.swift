@@ -25,6 +25,9 @@ public struct RunSection: Codable, Sendable, Equatable {
   public var output = "runs/cae"
   /// A checkpoint whose weights a new run starts from; everything else starts anew.
   public var initializeFrom = ""
+  /// Wall-clock time of the job, as sbatch --time takes it (90: minutes, 11:30:00, 1-12:00:00): the
+  /// run stops before, with a checkpoint and exit code 75; empty: none.
+  public var timeLimit = ""
 }
 
 public struct DataSection: Codable, Sendable, Equatable {
@@ -168,6 +171,7 @@ extension TrainingConfiguration {
     try model.validate()
     try validateData()
     try validateNumbers()
+    _ = try TimeLimit.seconds(of: run.timeLimit, key: "run.timeLimit")
     guard parallelism.globalBatchSize % parallelism.microBatchSize == 0 else {
       throw ConfigurationError(
         "parallelism.microBatchSize",

@@ -27,12 +27,20 @@ public struct Agreement: Sendable {
 
   /// As `run`, for work that was done already.
   public func settle<Value>(_ result: Result<Value, any Error>) throws -> Value {
+    try settle(result, StepFlags()).value
+  }
+
+  /// As above, and in the same collective brings the flags of all ranks together.
+  func settle<Value>(
+    _ result: Result<Value, any Error>, _ flags: StepFlags
+  ) throws -> (value: Value, flags: StepFlags) {
     var failure: (any Error)?
     if case .failure(let error) = result { failure = error }
     // The lowest failing rank has the largest value; its code travels with it.
     let mine = failure == nil ? 0 : Double(group.worldSize - group.rank)
-    let lowest = try group.allReduceMaximum([mine])[0]
-    guard lowest > 0 else { return try result.get() }
+    let largest = try group.allReduceMaximum([mine] + flags.values)
+    let lowest = largest[0]
+    guard lowest > 0 else { return (try result.get(), StepFlags(values: largest.dropFirst())) }
     let rank = group.worldSize - Int(lowest)
     let isMine = rank == group.rank
     let local = failure.map(ExitCode.init(for:)) ?? .internalError

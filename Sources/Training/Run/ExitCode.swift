@@ -18,6 +18,8 @@ public enum ExitCode: Int32, Sendable {
   case internalError = 70
   /// Input or output failed.
   case inputOutput = 74
+  /// Stopped early with everything saved: run me again.
+  case checkpointed = 75
   /// A rank was lost or stalled.
   case rankLost = 76
 

@@ -10,8 +10,12 @@ struct HeldOutLoss {
   private let index: ShardIndex
   private let tape: Tape
   private let step: StepInfo
+  private let stop: StopDecision
 
-  init(_ run: TrainingRun, index: ShardIndex, tape: Tape, step: StepInfo) {
+  init(
+    _ run: TrainingRun, index: ShardIndex, tape: Tape, step: StepInfo, stop: StopDecision
+  ) {
+    self.stop = stop
     self.run = run
     self.index = index
     self.tape = tape
@@ -20,10 +24,15 @@ struct HeldOutLoss {
   }
 
   /// Collective: micro-batches are dealt out to the ranks.
-  func evaluate() throws -> LossSums {
-    let agreement = Agreement(run.group)
-    let sums = try agreement.run { try localSums() }
-    return try sums.mean(over: run.group, count: wanted)
+  ///
+  /// - Returns: Nil for all where one of them is to stop meanwhile; and what they know then.
+  func evaluate() throws -> (means: LossSums?, flags: StepFlags) {
+    let local = Result { try localSums() }
+    let isGivenUp = if case .success(nil) = local { true } else { false }
+    let (sums, flags) = try Agreement(run.group).settle(
+      local, stop.flags(isGivenUp: isGivenUp))
+    guard let sums, !flags.isGivenUp else { return (nil, flags) }
+    return (try sums.mean(over: run.group, count: wanted), flags)
   }
 
   private var wanted: Int { run.configuration.training.logging.validationBatches }
@@ -32,7 +41,8 @@ struct HeldOutLoss {
   /// the loss would depend on the number of ranks.
   private var batchesPerRank: Int { (wanted + run.group.worldSize - 1) / run.group.worldSize }
 
-  private func localSums() throws -> LossSums {
+  /// - Returns: Nil where it is given up.
+  private func localSums() throws -> LossSums? {
     let micro = run.configuration.training.parallelism.microBatchSize
     let (count, first, samples) = (
       batchesPerRank, run.group.rank * batchesPerRank, index.count
@@ -50,13 +60,13 @@ struct HeldOutLoss {
     defer { loader.stop() }
     var sums = LossSums()
     var number = first
-    while let batch = try loader.next() {
+    while !stop.isDue, let batch = try loader.next(unless: { stop.isDue }) {
       let output = tape.withoutGradient {
         run.method.losses(for: batch, ForwardContext(tape: tape, keys: batch.keys, step: step))
       }
       sums.add(output, counts: number < wanted)
       number += 1
     }
-    return sums
+    return number < first + count ? nil : sums
   }
 }

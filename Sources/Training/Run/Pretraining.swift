@@ -9,9 +9,13 @@ import TensorCore
 /// `cae-dist pretrain`: from a configuration to a trained model.
 public enum Pretraining {
   /// Collective: every rank calls it with the same arguments. Errors are agreed by all ranks.
+  ///
+  /// - Parameters:
+  ///   - request: Made on any rank, it stops the run, with exit code 75.
+  ///   - clock: From the start of the program.
   public static func run(
-    _ cluster: Cluster, resume: ResumePolicy, inject: String? = nil,
-    configuration: () throws -> ResolvedConfiguration
+    _ cluster: Cluster, resume: ResumePolicy, inject: String? = nil, request: StopRequest,
+    clock: JobClock, configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
     let resolved = try agreement.run { try configuration() }
@@ -29,7 +33,12 @@ public enum Pretraining {
       return .success
     }
     let started = ProcessInfo.processInfo.systemUptime
-    try Trainer(run, folder: folder, step: step, injection: injection).train()
+    let trainer = Trainer(
+      run, folder: folder, step: step, injection: injection, request: request, clock: clock)
+    if case .stopped(let reason) = try trainer.train() {
+      say(cluster, stopText(run, reason, step: trainer.stepsDone, resume))
+      return .checkpointed
+    }
     let seconds = ProcessInfo.processInfo.systemUptime - started
     let samples = (run.totalSteps - step) * run.configuration.training.parallelism.globalBatchSize
     say(
@@ -58,6 +67,23 @@ public enum Pretraining {
         run.optimizer.summary,
       ] + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
     say(cluster, lines.joined(separator: "\n"))
+  }
+
+  private static func stopText(
+    _ run: TrainingRun, _ reason: StopReason, step: Int, _ resume: ResumePolicy
+  ) -> String {
+    let why =
+      switch reason {
+      case .request: "stopped on request"
+      case .timeLimit:
+        "stopped before its time limit of \(run.configuration.training.run.timeLimit)"
+      }
+    guard let checkpoint = CheckpointReader.candidates(in: run.output).first, step > 0 else {
+      return
+        "\(why) before a step was done, so that nothing is to be saved; run the same command again"
+    }
+    let command = resume == .auto ? "the same command" : "the same command with --resume auto"
+    return "\(why) after step \(step), checkpoint \(checkpoint); \(command) goes on from there"
   }
 
   private static func say(_ cluster: Cluster, _ text: String) {

@@ -51,7 +51,8 @@ final class ProgressLine {
     write(text + "\n")
   }
 
-  private func close() {
+  /// Ends the line that is drawn again.
+  func close() {
     if isOpen { write("\n") }
     isOpen = false
   }

@@ -23,14 +23,21 @@ public final class Trainer {
   /// A write that failed on rank 0 after the step's agreement; the next one carries it.
   private var pendingFailure: (any Error)?
   private var dataWaitMilliseconds = 0.0
+  private let stop: StopDecision
+  /// Why all ranks stop.
+  private var stopReason: StopReason?
+  /// The step of the newest checkpoint, or the one that the run began with.
+  private var savedStep: Int
 
   /// - Parameters:
   ///   - folder: The run's output, resumed already.
   ///   - step: Updates that the state has seen.
   ///   - injection: A fault to show.
+  ///   - request: Asked to stop by it, the run does so.
+  ///   - clock: What the time limit is counted by.
   public init(
     _ run: TrainingRun, folder: RunFolder, step: Int, injection: Injection? = nil,
-    showsProgress: Bool = true
+    request: StopRequest = StopRequest(), clock: JobClock = JobClock(), showsProgress: Bool = true
   ) {
     self.injection = injection
     self.run = run
@@ -38,6 +45,10 @@ public final class Trainer {
     self.step = step
     agreement = Agreement(run.group)
     firstStep = step
+    savedStep = step
+    stop = StopDecision(
+      run.group, request, clock, timeLimit: run.timeLimit,
+      stateBytes: 3 * run.optimizer.parameters.count * MemoryLayout<Float>.stride)
     outliers = OutlierGuard(run.configuration.training.guards)
     tape = Tape(parameters: run.optimizer.parameters, pool: run.pool)
     tape.keepsBlockInputsOnly =
@@ -49,24 +60,36 @@ public final class Trainer {
         everySteps: run.configuration.training.logging.everySteps) : nil
   }
 
-  /// Trains to the end of the schedule.
+  /// Trains to the end of the schedule, or until it is to stop: then the micro-batches of an
+  /// unfinished step are dropped, and what was done before is saved.
   ///
   /// Collective. Blocking. Every error has been agreed by all ranks.
   ///
   /// - Parameter stopAfter: Updates after which it stops early, with a checkpoint; for tests.
-  public func train(stopAfter: Int = .max) throws {
+  @discardableResult
+  public func train(stopAfter: Int = .max) throws -> TrainingOutcome {
     let loader = try agreement.run { try makeLoader() }
     defer { loader.stop() }
     let last = min(run.totalSteps, stopAfter)
-    while step < last {
-      var record = try trainStep(loader)
+    while step < last, stopReason == nil {
+      guard var record = try trainStep(loader) else { break }
       step += 1
       try validate(&record)
       log(record, isLast: step == last)
       try afterStep(isLast: step == last)
     }
+    if let stopReason, step < last {
+      progress?.close()
+      if step > savedStep { try save() }
+      try agreement.settle(pendingResult())
+      return .stopped(stopReason)
+    }
     try agreement.settle(pendingResult())
+    return .finished
   }
+
+  /// Updates done.
+  public var stepsDone: Int { step }
 
   private func makeLoader() throws -> BatchLoader {
     let parallelism = run.configuration.training.parallelism
@@ -88,21 +111,33 @@ public final class Trainer {
     }
   }
 
-  /// One update.
-  private func trainStep(_ loader: BatchLoader) throws -> StepRecord {
-    let started = Trainer.now()
-    let optimizer = run.optimizer
+  /// The step up to the sums of its gradients.
+  ///
+  /// - Returns: Losses of this rank; nil on all ranks where one gave up the step.
+  private func accumulate(_ loader: BatchLoader) throws -> LossSums? {
     run.stallGuard.enter(step: step + 1, isFirst: step == firstStep)
     injection?.strike(rank: run.group.rank, step: step + 1)
-    optimizer.beginStep()
-    let local = Result { () throws -> LossSums in
+    stop.beginStep()
+    run.optimizer.beginStep()
+    let local = Result { () throws -> LossSums? in
       if let failure = pendingFailure { throw failure }
       return try runMicroBatches(loader)
     }
-    // A rank that fails still takes part in the exchange, or the others would wait for it.
-    if case .failure = local { optimizer.abandonStep() }
-    try optimizer.finishExchange()
-    let sums = try agreement.settle(local)
+    // A rank that does not go on still takes part in the exchange, or the others would wait for it.
+    let isComplete = if case .success(.some) = local { true } else { false }
+    if !isComplete { run.optimizer.abandonStep() }
+    try run.optimizer.finishExchange()
+    let (sums, flags) = try agreement.settle(local, stop.flags(isGivenUp: !isComplete))
+    stopReason = flags.stopReason
+    return flags.isGivenUp ? nil : sums
+  }
+
+  /// One update; nil where the step was given up.
+  private func trainStep(_ loader: BatchLoader) throws -> StepRecord? {
+    let started = Trainer.now()
+    let optimizer = run.optimizer
+    guard let sums = try accumulate(loader) else { return nil }
+    defer { stop.endStep() }
     let microBatches = run.accumulationSteps * run.group.worldSize
     let means = try sums.mean(over: run.group, count: microBatches)
     let gradients = try optimizer.summarize(gradientCount: microBatches)
@@ -137,12 +172,16 @@ public final class Trainer {
     return record
   }
 
-  private func runMicroBatches(_ loader: BatchLoader) throws -> LossSums {
+  /// - Returns: Nil where the step is given up, as the run is to stop: before a micro-batch, or while
+  ///   its data is waited for. After the last one the step is rather finished.
+  private func runMicroBatches(_ loader: BatchLoader) throws -> LossSums? {
     var sums = LossSums()
     let waited = loader.waitMilliseconds
     for index in 0..<run.accumulationSteps {
+      if stop.isDue { return nil }
       run.optimizer.beginMicroBatch(index)
-      guard let batch = try loader.next() else {
+      guard let batch = try loader.next(unless: { stop.isDue }) else {
+        if stop.isDue { return nil }
         throw TrainingError.input(
           path: run.configuration.training.data.train[0], reason: "the loader ended early")
       }
@@ -204,7 +243,14 @@ public final class Trainer {
         throw agreement.common(TrainingError.diverged(divergence))
       }
     }
-    if isDue(training.checkpoint.everySteps) || isLast { try checkpoint() }
+    if isDue(training.checkpoint.everySteps) || isLast { try save() }
+  }
+
+  private func save() throws {
+    let started = Trainer.now()
+    try checkpoint()
+    savedStep = step
+    stop.didSave(seconds: Trainer.now() - started)
   }
 
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
@@ -220,12 +266,16 @@ public final class Trainer {
     progress?.note("checkpoint \(path)")
   }
 
-  /// Adds the held-out loss where one is due.
+  /// Adds the held-out loss where one is due, unless the run stops meanwhile.
   private func validate(_ record: inout StepRecord) throws {
-    guard isDue(run.configuration.training.logging.validateEverySteps),
+    guard stopReason == nil, isDue(run.configuration.training.logging.validateEverySteps),
       let index = run.validationIndex
     else { return }
-    let means = try HeldOutLoss(run, index: index, tape: tape, step: stepInfo()).evaluate()
+    let (means, flags) = try HeldOutLoss(
+      run, index: index, tape: tape, step: stepInfo(), stop: stop
+    ).evaluate()
+    stopReason = flags.stopReason
+    guard let means else { return }
     record.set("validationLoss", means.total)
     for term in means.terms { record.set("validationLoss\(term.name)", term.value) }
     for scalar in means.scalars {

@@ -19,6 +19,8 @@ public final class TrainingRun {
   public let totalSteps: Int
   public let schedule: WarmupCosineSchedule
   public let output: String
+  /// Seconds of the job; nil: none.
+  let timeLimit: Double?
   let trainIndex: ShardIndex
   let validationIndex: ShardIndex?
   /// Tokens that were computed beforehand.
@@ -38,6 +40,9 @@ public final class TrainingRun {
     self.group = group
     self.stallGuard = stallGuard
     output = training.run.output
+    timeLimit = try agreement.run {
+      try TimeLimit.seconds(of: training.run.timeLimit, key: "run.timeLimit")
+    }
     accumulationSteps = parts.accumulationSteps
     trainIndex = parts.trainIndex
     validationIndex = parts.validationIndex
