@@ -5,7 +5,9 @@ import Training
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
-    subcommands: [Step.self, Gemm.self, Tokenizer.self, Allreduce.self, Loader.self])
+    subcommands: [
+      Step.self, Gemm.self, Tokenizer.self, Allreduce.self, Loader.self, Checkpoint.self,
+    ])
 
   /// What is measured.
   struct Workload: ParsableArguments {
@@ -184,6 +186,55 @@ struct Bench: ParsableCommand {
           bytes: bytes, wire: wire, linkGbit: linkGbit, bucketBytes: bucketBytes,
           repeats: repeats)
         guard let report = try AllReduceBenchmark.run(options, on: cluster) else { return .success }
+        if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
+        return .success
+      }
+    }
+  }
+
+  struct Checkpoint: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "What a checkpoint costs: waiting, against a copy; writing, against plain writes.",
+      discussion: """
+        On all ranks of a job. Writes and removes checkpoints of a model with random weights.
+
+        Example: mpirun -n 8 cae-dist bench checkpoint --model base --folder /scratch/bench
+        """)
+
+    @Option(name: .long, help: "tiny, small, base or large.")
+    var model = "base"
+
+    @Option(name: .long, help: "Kernel threads.")
+    var threads = 1
+
+    @Option(name: .long, help: "Empty or new folder on the file system that is measured.")
+    var folder: String
+
+    @Option(name: .long, help: "Checkpoints to time, after one that is not.")
+    var repeats = 5
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "Overrides a value of the configuration; may be repeated.", valueName: "section.key=value"))
+    var set: [String] = []
+
+    @Flag(name: .long, help: "One JSON object on standard output.")
+    var json = false
+
+    func validate() throws {
+      guard threads > 0, repeats > 0 else {
+        throw ValidationError("--threads and --repeats must be above 0")
+      }
+    }
+
+    func run() throws {
+      ClusterRuntime.run { cluster in
+        let options = CheckpointBenchmark.Options(
+          model: model, threads: threads, folder: folder, repeats: repeats, overrides: set)
+        guard let report = try CheckpointBenchmark.run(options, on: cluster) else {
+          return .success
+        }
         if json { try printJSON(report) } else { report.lines.forEach { print($0) } }
         return .success
       }

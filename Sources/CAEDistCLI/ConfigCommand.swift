@@ -12,9 +12,26 @@ struct ConfigCommand: ParsableCommand {
 
     @OptionGroup var options: ConfigurationOptions
 
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "Instead, one number: the most ranks, at most N, that can share a step.", valueName: "n"))
+    var ranksUpTo: Int?
+
+    func validate() throws {
+      guard ranksUpTo.map({ $0 > 0 }) ?? true else {
+        throw ValidationError("--ranks-up-to needs a number of ranks, 1 or more.")
+      }
+    }
+
     func run() throws {
       runAlone {
-        print(try options.resolve().yaml, terminator: "")
+        let configuration = try options.resolve()
+        if let ranksUpTo {
+          print(configuration.training.largestWorldSize(upTo: ranksUpTo))
+        } else {
+          print(try configuration.yaml, terminator: "")
+        }
         return .success
       }
     }

@@ -7,7 +7,8 @@ struct PlanCommand: ParsableCommand {
     commandName: "plan", abstract: "What a run will take, without running it.",
     discussion: """
       Memory by kind: of a rank, of a host, of all hosts. Where gradients are sent between hosts, \
-      bucketStaging is what it can come to.
+      bucketStaging is what it can come to. checkpointCopy is what checkpoints are written from while \
+      training goes on; checkpoint.asynchronous=false saves it.
 
       Example: cae-dist plan --model large --hosts 4 --ranks-per-host 8 --micro-batch 2 \
       --set parallelism.sharding=gradients

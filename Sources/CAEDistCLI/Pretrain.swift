@@ -17,7 +17,11 @@ struct Pretrain: ParsableCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Does a fault to the run, to show what comes of it; kinds: kill, hang, nan, bitflip.",
+      """
+      Does a fault to the run, to show what comes of it. Kinds: kill, hang, slow, nan, bitflip; in the \
+      checkpoint after the step enospc, eio, short-write, and kill with ,at=part, ,at=manifest, \
+      ,at=rename or ,at=prune.
+      """,
       valueName: "rank=R,step=S,kind=K"))
   var inject: String?
 

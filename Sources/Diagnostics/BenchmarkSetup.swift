@@ -12,6 +12,8 @@ struct BenchmarkSetup {
   let threads: Int
   let parallelism: ParallelismSection
   let exchange: ExchangeOptions
+  /// Checkpoints are written from a copy.
+  let copiesState: Bool
   private let ownMicroBatch: Int?
 
   init(
@@ -38,6 +40,7 @@ struct BenchmarkSetup {
     method = try resolved.methodConfiguration(of: CAE.self)
     parallelism = resolved.training.parallelism
     exchange = resolved.training.exchange
+    copiesState = resolved.training.checkpoint.asynchronous
     let isSet = overrides.contains { $0.hasPrefix("parallelism.microBatchSize=") }
     ownMicroBatch = isSet ? parallelism.microBatchSize : nil
     self.threads = ThreadCount.resolve(resolved.training.parallelism.threadsPerRank, localSize: 1)

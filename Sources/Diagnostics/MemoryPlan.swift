@@ -3,8 +3,8 @@ import Foundation
 public import Interfaces
 import NN
 
-/// `cae-dist plan`: the memory that `bench step` takes, and a run with its model, by kind. Nothing
-/// is computed.
+/// `cae-dist plan`: the memory that a run takes, by kind; `bench step` does without the copy for
+/// checkpoints. Nothing is computed.
 public struct MemoryPlan: Encodable, Sendable {
   public struct Options: Sendable {
     public var model: String
@@ -48,7 +48,7 @@ public struct MemoryPlan: Encodable, Sendable {
 
   public enum Kind: String, CaseIterable, CodingKeyRepresentable, Encodable, Sendable {
     case parameters, gradients, moments, bucketSlots, bucketStaging, roundingErrors
-    case activations, images
+    case activations, images, checkpointCopy
     case code, mpi, blasBuffers, threadStacks
   }
 
@@ -96,6 +96,7 @@ public struct MemoryPlan: Encodable, Sendable {
       (.gradients, 0, \.gradients), (.moments, 0, \.moments), (.bucketSlots, 0, \.slots),
       (.bucketStaging, 0, \.staging), (.roundingErrors, 0, \.roundingErrors),
       (.activations, 0, { _ in passes.activations }), (.images, 0, { _ in passes.images }),
+      (.checkpointCopy, 0, { setup.copiesState ? $0.saved : 0 }),
       (.code, RuntimeMemory.sharedCode, { _ in RuntimeMemory.privateCode }),
       (.mpi, 0, { _ in hosts.count > 1 ? RuntimeMemory.mpi : 0 }),
       (.blasBuffers, 0, { _ in runtime.blas }), (.threadStacks, 0, { _ in runtime.threadStacks }),

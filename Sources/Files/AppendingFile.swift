@@ -25,6 +25,13 @@ public final class AppendingFile: Sendable {
     }
   }
 
+  /// Waits until the disk has the file.
+  ///
+  /// - Precondition: `close` was not called.
+  public func synchronize() throws(FileError) {
+    try file.withLock { (file) throws(FileError) in try file?.synchronize() }
+  }
+
   /// Waits until the disk has the file, and closes it. A second call does nothing.
   public func close() throws(FileError) {
     try file.withLock { (file) throws(FileError) in

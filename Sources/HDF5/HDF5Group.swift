@@ -179,7 +179,7 @@ public final class HDF5Group: HDF5Object, @unchecked Sendable {
 
   // MARK: Helpers, inside the lock
 
-  private func createDataset(
+  func createDataset(
     _ path: String, type: hid_t, shape: [Int], creation: hid_t
   ) throws(HDF5Error) -> HDF5Dataset {
     let (operation, name) = ("create dataset", errorName(path))
@@ -227,7 +227,7 @@ public final class HDF5Group: HDF5Object, @unchecked Sendable {
     return "/" + components.joined(separator: "/")
   }
 
-  private func errorName(_ path: String) -> String { "\(file.path):\(absolute(path))" }
+  func errorName(_ path: String) -> String { "\(file.path):\(absolute(path))" }
 }
 
 /// The storage of a new dataset, as a property list.

@@ -24,6 +24,17 @@ enum Library {
   static func leave() { lock.unlock() }
 }
 
+/// The library that is used, such as "1.10.8".
+public enum HDF5Version {
+  public static var text: String {
+    Library.enter()
+    defer { Library.leave() }
+    var (major, minor, release): (UInt32, UInt32, UInt32) = (0, 0, 0)
+    return H5get_libversion(&major, &minor, &release) < 0
+      ? "unknown" : "\(major).\(minor).\(release)"
+  }
+}
+
 let defaultProperties = hid_t(H5P_DEFAULT)
 let wholeSpace = hid_t(0)
 

@@ -169,19 +169,6 @@ public final class ShardBuffer {
     zip(bases, ranges).map { UnsafeMutableBufferPointer(start: $0, count: $1.count) }
   }
 
-  /// The same memory as one flat buffer, where it has all values.
-  public func whole(_ tree: ParameterTree) -> FlatBuffer? {
-    guard ranges == [0..<tree.flatCount], storage.count == tree.flatCount else { return nil }
-    return FlatBuffer(for: tree, storage: storage)
-  }
-
-  /// Takes the values of its ranges from a whole buffer.
-  public func copy(from whole: FlatBuffer) {
-    for (range, base) in zip(ranges, bases) {
-      base.update(from: whole.pointer + range.lowerBound, count: range.count)
-    }
-  }
-
   /// The value at a place of the flat layout.
   ///
   /// - Precondition: A range has it.

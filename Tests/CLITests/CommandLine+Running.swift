@@ -142,7 +142,7 @@ func metrics(of output: String) throws -> [String] {
     line.split(separator: ",").filter { field in
       ![
         "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
-        "exposedCommunicationMilliseconds",
+        "exposedCommunicationMilliseconds", "checkpointStallMilliseconds",
       ].contains {
         field.contains("\"\($0)\"")
       }

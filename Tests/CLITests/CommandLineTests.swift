@@ -39,9 +39,12 @@ struct CommandLineTests {
     let verbs = try commandLine().leaves().map { $0.joined(separator: " ") }
     #expect(
       verbs.sorted() == [
-        "bench allreduce", "bench gemm", "bench loader", "bench step", "bench tokenizer",
-        "checkpoint inspect", "config print", "data inspect", "data pack", "data verify", "plan",
-        "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect", "verify",
+        "bench allreduce", "bench checkpoint", "bench gemm", "bench loader", "bench step",
+        "bench tokenizer",
+        "checkpoint diff", "checkpoint inspect", "checkpoint list", "checkpoint merge",
+        "checkpoint prune", "checkpoint verify", "config print", "data inspect", "data pack",
+        "data verify", "plan", "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect",
+        "verify",
       ])
   }
 
@@ -95,6 +98,27 @@ struct CommandLineTests {
     let path = try folder.write(first.standardOutput, to: "printed.yaml")
     let second = try Program.run(["config", "print", "--config", path], within: 10)
     #expect(first.code == 0 && second.standardOutput == first.standardOutput)
+  }
+
+  /// A launcher that has lost a host asks how many of the ranks left can go on.
+  @Test(arguments: [
+    ("6", false, "6"), ("5", false, "4"), ("1", false, "1"), ("100", false, "24"),
+    ("23", false, "12"), ("24", true, "24"), ("5", true, "3"), ("2", true, "1"),
+  ])
+  func printsHowManyRanksCanGoOn(limit: String, isDeterministic: Bool, ranks: String) throws {
+    let ended = try Program.run([
+      "config", "print", "--ranks-up-to", limit, "--set", "parallelism.globalBatchSize=96",
+      "--set", "parallelism.microBatchSize=4",
+      "--set", "parallelism.deterministic=\(isDeterministic)",
+      "--set", "parallelism.threadsPerRank=1",
+    ])
+    #expect(ended.code == 0 && ended.standardOutput == "\(ranks)\n", "\(ended)")
+  }
+
+  @Test(arguments: ["0", "-1", "many"])
+  func ranksAreAPositiveNumber(limit: String) throws {
+    let ended = try Program.run(["config", "print", "--ranks-up-to=\(limit)"])
+    #expect(ended.code == 64 && ended.standardError.contains("--ranks-up-to"), "\(ended)")
   }
 
   /// A folder is a folder, whatever characters its name has.

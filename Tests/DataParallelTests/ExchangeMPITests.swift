@@ -129,14 +129,7 @@ struct ExchangeMPITests {
         return try scenario.outcome(of: optimizer, norms, group)
       }()
       let optimizer = try scenario.makeOptimizer(group)
-      var moments: (first: FlatBuffer, second: FlatBuffer)?
-      if group.rank == 0 {
-        optimizer.parameters.pointer.update(from: half.parameters, count: half.parameters.count)
-        moments = (
-          ExchangeScenario.flat(half.firstMoments), ExchangeScenario.flat(half.secondMoments)
-        )
-      }
-      try optimizer.distribute(moments: moments, includesMoments: true)
+      try ExchangeScenario.load(half, into: optimizer)
       half.norms.append(try scenario.run(optimizer, step: 2))
       let outcome = try scenario.outcome(of: optimizer, half.norms, group)
       #expect(sameBits(outcome.parameters, twin.parameters), "\(group.hosts)")

@@ -41,7 +41,7 @@ struct ExchangeScenario: Sendable {
 
   // MARK: With an exchange
 
-  /// An optimizer with the initial parameters, which rank 0 alone has set.
+  /// An optimizer with the initial parameters.
   ///
   /// Collective.
   func makeOptimizer(_ group: any ProcessGroup) throws -> DistributedOptimizer {
@@ -52,8 +52,8 @@ struct ExchangeScenario: Sendable {
       ExchangeModel.tree, ExchangeScenario.configuration, options,
       microBatches: microBatches / group.worldSize, group: group, stallGuard: stallGuard,
       pool: ThreadPool(threadCount: 1))
-    if group.rank == 0 { optimizer.parameters.initialize(optimizer.tree, seed: 1) }
-    try optimizer.distribute(moments: nil, includesMoments: false)
+    if optimizer.writesParameters { optimizer.parameters.initialize(optimizer.tree, seed: 1) }
+    try optimizer.didLoad()
     return optimizer
   }
 
@@ -88,7 +88,6 @@ struct ExchangeScenario: Sendable {
   ///
   /// Collective.
   ///
-  /// - Returns: Moments on rank 0 only.
   func run(_ group: any ProcessGroup) throws -> Outcome {
     let optimizer = try makeOptimizer(group)
     let norms = try (0..<steps).map { try run(optimizer, step: $0) }
@@ -99,14 +98,50 @@ struct ExchangeScenario: Sendable {
     of optimizer: DistributedOptimizer, _ norms: [Double], _ group: any ProcessGroup
   ) throws -> Outcome {
     var outcome = Outcome(parameters: optimizer.parameters.values, norms: norms)
-    let moments = try optimizer.gatherMoments()
-    if group.rank == 0, let moments {
-      outcome.firstMoments = moments.first.values
-      outcome.secondMoments = moments.second.values
-    }
+    (outcome.firstMoments, outcome.secondMoments) = try ExchangeScenario.moments(
+      of: optimizer, group)
     // Memory of a host is read to the end.
     try group.barrier()
     return outcome
+  }
+
+  /// Moments of all places, each from the rank that saves it.
+  ///
+  /// Collective.
+  static func moments(
+    of optimizer: DistributedOptimizer, _ group: any ProcessGroup
+  ) throws -> (first: [Float], second: [Float]) {
+    let saved = optimizer.savedRanges
+    func gather(_ shard: ShardBuffer) throws -> [Float] {
+      var own = [Float](repeating: 0, count: optimizer.tree.flatCount)
+      for place in saved[group.rank].joined() { own[place] = shard.pointer(at: place).pointee }
+      let bytes = try group.allGather(own.withUnsafeBytes { [UInt8]($0) })
+      var all = own
+      bytes.withUnsafeBytes { bytes in
+        let values = bytes.bindMemory(to: Float.self)
+        for (rank, ranges) in saved.enumerated() {
+          for place in ranges.joined() { all[place] = values[rank * own.count + place] }
+        }
+      }
+      return all
+    }
+    return (try gather(optimizer.moments.first), try gather(optimizer.moments.second))
+  }
+
+  /// Sets the state of a rank, as loading a checkpoint does.
+  ///
+  /// Collective.
+  static func load(_ state: Outcome, into optimizer: DistributedOptimizer) throws {
+    for place in optimizer.loadedRange {
+      optimizer.parameters.pointer[place] = state.parameters[place]
+    }
+    for (shard, values) in [
+      (optimizer.moments.first, state.firstMoments),
+      (optimizer.moments.second, state.secondMoments),
+    ] {
+      for place in shard.ranges.joined() { shard.pointer(at: place).pointee = values[place] }
+    }
+    try optimizer.didLoad()
   }
 
   // MARK: Without
@@ -129,8 +164,8 @@ struct ExchangeScenario: Sendable {
           learningRate: ExchangeScenario.configuration.learningRate, step: step + 1, pool: pool))
     }
     outcome.parameters = parameters.values
-    outcome.firstMoments = optimizer.firstMoments.whole(tree)?.values ?? []
-    outcome.secondMoments = optimizer.secondMoments.whole(tree)?.values ?? []
+    outcome.firstMoments = Array(optimizer.firstMoments.memory[0])
+    outcome.secondMoments = Array(optimizer.secondMoments.memory[0])
     return outcome
   }
 

@@ -71,6 +71,16 @@ import Testing
     #expect(plan.memory[.roundingErrors]?.total ?? 0 > 0)
   }
 
+  /// Each byte of the state is copied once, over all ranks.
+  @Test(arguments: ["none", "optimizer", "gradients"])
+  func checkpointsAreCopiedOnce(sharding: String) throws {
+    let plan = try plan(hosts: 2, ranksPerHost: 3, ["parallelism.sharding=\(sharding)"])
+    let parameters = plan.memory[.parameters]?.sharedPerHost ?? 0
+    #expect(plan.memory[.checkpointCopy]?.total == 3 * parameters)
+    let waiting = try self.plan(hosts: 2, ranksPerHost: 3, ["checkpoint.asynchronous=false"])
+    #expect(waiting.memory[.checkpointCopy]?.total == 0)
+  }
+
   @Test func shardingDividesWhatItSays() throws {
     func total(_ kind: MemoryPlan.Kind, _ plan: MemoryPlan) -> Int { plan.memory[kind]?.total ?? 0 }
     let whole = try plan(hosts: 2, ranksPerHost: 2, ["parallelism.sharding=none"])

@@ -16,7 +16,7 @@ func expectClose(
   sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
   try #require(
-    metrics.map(\.keys) == reference.map(\.keys), sourceLocation: sourceLocation)
+    metrics.map(\.lastingKeys) == reference.map(\.lastingKeys), sourceLocation: sourceLocation)
   for (line, expected) in zip(metrics, reference) {
     for (key, text) in expected.fields where !MetricsLine.timings.contains(key) {
       let (found, wanted) = (line[key] ?? .nan, Double(text) ?? .nan)

@@ -34,7 +34,9 @@ private final class HandClock: Sendable {
     flags.isStopRequested = true
     #expect(StepFlags(values: flags.values) == flags)
     #expect(flags.stopReason == .request, "what somebody asked for goes first")
-    #expect(flags.values == [1, 1, 1])
+    flags.isWriting = true
+    #expect(StepFlags(values: flags.values) == flags)
+    #expect(flags.values == [1, 1, 1, 1])
   }
 
   @Test func requestIsToldToAll() {

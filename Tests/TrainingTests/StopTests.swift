@@ -140,7 +140,7 @@ import Testing
     }
     for (rank, agreed) in all.enumerated() {
       #expect(agreed.value == rank)
-      #expect(agreed.flags.values == [1, 0, 1])
+      #expect(agreed.flags.values == [1, 0, 1, 0])
     }
   }
 }

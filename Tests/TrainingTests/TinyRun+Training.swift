@@ -13,7 +13,7 @@ struct MetricsLine: Equatable, Sendable, CustomStringConvertible {
   /// What depends on the clock.
   static let timings: Set<String> = [
     "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
-    "exposedCommunicationMilliseconds",
+    "exposedCommunicationMilliseconds", "checkpointStallMilliseconds",
   ]
 
   let fields: [(key: String, text: String)]
@@ -27,6 +27,7 @@ struct MetricsLine: Equatable, Sendable, CustomStringConvertible {
 
   var step: Int { self["step"].map { Int($0) } ?? -1 }
   var keys: [String] { fields.map(\.key) }
+  var lastingKeys: [String] { keys.filter { !Self.timings.contains($0) } }
   subscript(_ key: String) -> Double? { fields.first { $0.key == key }.flatMap { Double($0.text) } }
 
   /// All but the timings.
@@ -59,7 +60,11 @@ struct RunOutcome: Sendable {
   let ranks: [RankEnd]
 
   var notes: [String] { ranks[0].notes }
-  var checkpoints: [String] { CheckpointReader.candidates(in: output) }
+  /// Newest first.
+  var checkpoints: [String] {
+    let folder = CheckpointFolder(output)
+    return folder.steps.map(folder.path(step:))
+  }
 
   func metrics() throws -> [MetricsLine] { try MetricsLine.read("\(output)/metrics.jsonl") }
 
@@ -129,12 +134,12 @@ extension TinyRun {
       let resolved = try agreement.run { try resolve(options) }
       let run = try TrainingRun(resolved, group: group)
       let folder = try agreement.run { try RunFolder(path: run.output, rank: group.rank) }
-      let (step, notes) = try Resume(run).restore(options.resume)
-      end.notes = notes
-      try agreement.run { try folder.open(run, step: step) }
-      if step < run.totalSteps {
+      let point = try Resume(run).restore(options.resume)
+      end.notes = point.notes
+      try agreement.run { try folder.open(run, step: point.step) }
+      if point.step < run.totalSteps {
         end.outcome = try Trainer(
-          run, folder: folder, step: step, request: options.request(group.rank),
+          run, folder: folder, from: point, request: options.request(group.rank),
           showsProgress: false
         ).train(stopAfter: options.stopAfter)
       }

@@ -132,6 +132,11 @@ import Testing
         + "batch")
   }
 
+  @Test(arguments: [(1, 1), (3, 2), (127, 64), (128, 128), (1000, 128)])
+  func mostRanksOf128MicroBatches(limit: Int, ranks: Int) {
+    #expect(TrainingConfiguration().largestWorldSize(upTo: limit) == ranks)
+  }
+
   // MARK: Resuming
 
   @Test(arguments: [

@@ -1,79 +1,126 @@
 import Files
-import HDF5
-import NN
-import TensorCore
+import Glibc
+import Synchronization
 
-/// Writes a checkpoint that is complete or absent.
-public enum CheckpointWriter {
-  /// Writes `folder/step-NNNNNNNN`: everything goes to a temporary folder, is synced, and gets its
-  /// name by one rename. On any error nothing is left behind.
+/// Everything that a rank writes of one checkpoint.
+struct CheckpointJob: Sendable {
+  /// The run's output.
+  let folder: String
+  let part: PartSource
+  /// On the first rank: what it writes beside its part.
+  let logical: LogicalFile?
+  /// Happens to the first write of the part's data.
+  let fault: WriteFault?
+  let reach: @Sendable (CheckpointPhase) -> Void
+
+  var name: String { CheckpointFormat.folderName(step: part.step) }
+  /// Where it gets written before it has its name.
+  var temporary: String { "\(folder)/\(CheckpointFormat.writingPrefix)\(name)" }
+  var path: String { "\(folder)/\(name)" }
+
+  /// Writes this rank's files to the disk.
   ///
-  /// Called by one rank.
-  ///
-  /// - Returns: The path of the checkpoint.
-  public static func write(
-    _ state: TrainingState, _ header: CheckpointHeader, to folder: String
-  ) throws(CheckpointError) -> String {
-    let name = CheckpointFormat.folderName(step: header.step)
-    let path = "\(folder)/\(name)"
-    let temporary = "\(folder)/\(CheckpointFormat.temporaryPrefix)\(name)"
+  /// - Returns: Their entries in the manifest: of the logical file, if it writes that, and of the
+  ///   part.
+  func write() throws(CheckpointError) -> [Manifest.Entry] {
     do {
-      if Files.exists(temporary) { try Files.removeTree(temporary) }
+      // All ranks may find it missing.
       try Files.makeDirectory(temporary)
-      try writeData(state, header, to: "\(temporary)/\(CheckpointFormat.file)")
-      try Files.synchronize("\(temporary)/\(CheckpointFormat.file)")
-      let entry = try entry("\(temporary)/\(CheckpointFormat.file)")
-      let manifest = Manifest(step: header.step, entries: [entry])
-      try Files.writeAtomically(
-        Array(manifest.text.utf8), to: "\(temporary)/\(CheckpointFormat.manifest)")
-      // A folder of that name can only be a damaged one that resume has passed over.
-      if Files.exists(path) { try Files.removeTree(path) }
-      try Files.rename(temporary, to: path)
-      try Files.synchronize(folder)
+      var entries: [Manifest.Entry] = []
+      if let logical {
+        let path = "\(temporary)/\(CheckpointFormat.file)"
+        try logical.write(to: path)
+        try Files.synchronize(path)
+        entries.append(try FileCheck.entry(path, data: 0..<0))
+      }
+      let name = CheckpointFormat.partName(part.rank)
+      let writer = PartWriter(part, to: "\(temporary)/\(name)", fault: fault, reach: reach)
+      return entries + [try writer.write()]
     } catch {
-      try? Files.removeTree(temporary)
       throw .io(path: path, reason: "\(error)")
     }
-    return path
   }
 
-  private static func writeData(
-    _ state: TrainingState, _ header: CheckpointHeader, to path: String
-  ) throws(HDF5Error) {
-    let file = try HDF5File(path: path, .create)
-    let root = file.root
-    try root.setAttribute("formatVersion", CheckpointFormat.version)
-    try root.setAttribute("step", header.step)
-    try root.setAttribute("samplesSeen", header.samplesSeen)
-    try root.setAttribute("configuration", header.configuration)
-    try root.setAttribute("programVersion", header.programVersion)
-    for entry in state.tree.entries {
-      let name = entry.parameter.name
-      for (group, buffer) in [
-        ("parameters", state.parameters), ("moments/first", state.firstMoments),
-        ("moments/second", state.secondMoments),
-      ] {
-        try write(buffer.tensor(entry.parameter), to: "\(group)/\(name)", root)
-      }
+  /// Makes a checkpoint of what all ranks have written: manifest, then the name.
+  func commit(_ entries: [Manifest.Entry]) throws(CheckpointError) {
+    do {
+      for entry in entries { try requireVisible(entry) }
+      let manifest = Manifest(step: part.step, entries: entries)
+      let file = "\(temporary)/\(CheckpointFormat.manifest)"
+      try Files.write(Array(manifest.text.utf8), to: "\(file).writing")
+      reach(.manifest)
+      try Files.rename("\(file).writing", to: file)
+      try Files.synchronize(temporary)
+      reach(.rename)
+      // A checkpoint of that name can only be a damaged one that resume has passed over.
+      if Files.exists(path) { try CheckpointFolder(folder).remove(path) }
+      try Files.rename(temporary, to: path)
+      try Files.synchronize(folder)
+    } catch let error as CheckpointError {
+      throw error
+    } catch {
+      throw .io(path: path, reason: "\(error)")
     }
-    for buffer in state.buffers { try write(buffer.tensor, to: "buffers/\(buffer.name)", root) }
-    try file.close()
   }
 
-  private static func write(
-    _ tensor: Tensor, to path: String, _ root: HDF5Group
-  ) throws(HDF5Error) {
-    let shape = tensor.shape.dimensions
-    let dataset = try root.createDataset(path, of: Float.self, shape: shape)
-    try dataset.write(
-      from: UnsafeBufferPointer(start: tensor.pointer, count: tensor.count),
-      start: shape.map { _ in 0 }, count: shape)
+  /// Other ranks' files have to be on a file system that this one sees.
+  private func requireVisible(_ entry: Manifest.Entry) throws {
+    let path = "\(temporary)/\(entry.name)"
+    // Opened, not only looked at: network file systems then ask their server.
+    let size = try? RandomAccessFile(path: path).size
+    guard size == entry.size else {
+      throw CheckpointError.io(
+        path: self.path,
+        reason: "\(entry.name) is not there as its rank has written it; run.output has to be on a "
+          + "file system that all hosts share")
+    }
+  }
+}
+
+/// Runs one piece of writing at a time, on a thread of its own or at once.
+final class CheckpointWriter {
+  typealias Outcome = Result<[Manifest.Entry], CheckpointError>
+
+  /// What the thread tells.
+  private final class Report: Sendable {
+    let outcome = Mutex<Outcome?>(nil)
   }
 
-  /// Size and checksum of a file, read back from the file system.
-  static func entry(_ path: String) throws(FileError) -> Manifest.Entry {
-    let (size, hash) = try Hash64.ofFile(path)
-    let name = path.split(separator: "/").last.map(String.init) ?? path
-    return Manifest.Entry(name: name, size: size, xxh64: Hash64.hex(hash))
+  /// Where kernels use all cores, a quarter of one is left for the writer: it takes no longer than a few
+  /// steps, and holds up none by more than its own work.
+  private static let niceness: Int32 = 5
+  private var report: Report?
+  private var thread: pthread_t?
+
+  deinit { wait() }
+
+  /// Starts `work`. What an earlier one has come to is forgotten.
+  ///
+  /// - Parameter inBackground: False: does it before it returns.
+  func start(inBackground: Bool, _ work: @escaping @Sendable () -> Outcome) {
+    wait()
+    let report = Report()
+    self.report = report
+    guard inBackground else {
+      report.outcome.withLock { $0 = work() }
+      return
+    }
+    thread = startThread {
+      // Of this thread alone, on Linux: the kernels of training go first.
+      setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, CheckpointWriter.niceness)
+      let outcome = work()
+      report.outcome.withLock { $0 = outcome }
+    }
+  }
+
+  /// What the work has come to; nil while it goes on, or where there was none.
+  var outcome: Outcome? { report?.outcome.withLock { $0 } }
+
+  var isBusy: Bool { report != nil && outcome == nil }
+
+  /// Waits for the end of the work.
+  func wait() {
+    if let thread { pthread_join(thread, nil) }
+    thread = nil
   }
 }

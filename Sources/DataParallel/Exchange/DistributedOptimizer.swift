@@ -296,84 +296,39 @@ public final class DistributedOptimizer {
 
   // MARK: State
 
-  /// Moments of all parameters, on rank 0.
-  ///
-  /// Collective. Blocking. Takes memory for both on rank 0, where it does not have all anyway.
-  public func gatherMoments() throws(CollectiveError) -> (first: FlatBuffer, second: FlatBuffer)? {
-    let own = [optimizer.firstMoments, optimizer.secondMoments]
-    let root = topology.position(ofRank: 0)
-    // Another rank that has all of them still has to send them.
-    if plan.position == root, let first = own[0].whole(tree), let second = own[1].whole(tree) {
-      return (first, second)
-    }
-    guard let exchange else { return nil }
-    // A host has all moments where nothing is sharded.
-    let senders =
-      options.sharding == .none ? Array(plan.local(to: root)) : Array(0..<group.worldSize)
-    guard plan.position == root else {
-      if senders.contains(plan.position) {
-        try exchange.move(sends: own.flatMap { $0.memory.map { ($0, to: root) } }, receives: [])
-      }
-      return nil
-    }
-    let whole = own.map { _ in
-      FlatBuffer(for: tree, allocator: HeapAllocator(), purpose: "gathered moments")
-    }
-    for (buffer, shard) in zip(whole, own) {
-      for (range, memory) in zip(shard.ranges, shard.memory) {
-        if let base = memory.baseAddress {
-          (buffer.pointer + range.lowerBound).update(from: base, count: range.count)
-        }
-      }
-    }
-    // One sender after the other, in the order in which it sends.
-    for sender in senders where sender != root {
-      try exchange.move(
-        sends: [],
-        receives: whole.flatMap { buffer in
-          plan.updatedRanges(of: sender).map { (buffer.memory($0), from: sender) }
-        })
-    }
-    return (whole[0], whole[1])
+  /// For each rank the places whose parameters and moments it saves: ascending, disjoint, together
+  /// all. The moments of its own it has.
+  var savedRanges: [[Range<Int>]] {
+    (0..<group.worldSize).map { plan.seen(from: topology.position(ofRank: $0)).ownedRanges }
   }
 
-  /// Gives every rank what it keeps of the state that rank 0 has: parameters that it has set, and
-  /// moments.
+  /// Places whose parameters this rank has to set when a checkpoint is loaded, together with the
+  /// other ranks of its host all.
+  public var loadedRange: Range<Int> {
+    let (local, count) = (plan.position - plan.local.lowerBound, plan.local.count)
+    return tree.flatCount * local / count..<tree.flatCount * (local + 1) / count
+  }
+
+  /// Moments of the places that this rank updates.
+  public var moments: (first: ShardBuffer, second: ShardBuffer) {
+    (optimizer.firstMoments, optimizer.secondMoments)
+  }
+
+  /// To be called on all ranks when they have set parameters and moments.
   ///
-  /// Collective. Blocking.
-  ///
-  /// - Parameter moments: On rank 0; nil: moments stay as they are on all ranks.
-  public func distribute(
-    moments: (first: FlatBuffer, second: FlatBuffer)?, includesMoments: Bool
-  ) throws(CollectiveError) {
+  /// Collective over the ranks of a host. Blocking.
+  public func didLoad() throws(CollectiveError) {
     optimizer.forgetChecksums()
-    let own = includesMoments ? [optimizer.firstMoments, optimizer.secondMoments] : []
-    if let moments, includesMoments {
-      for (shard, buffer) in zip(own, [moments.first, moments.second]) { shard.copy(from: buffer) }
-    }
-    guard let exchange else { return }
-    let root = topology.position(ofRank: 0)
-    let whole = parameters.memory(0..<tree.flatCount)
-    if plan.position == root {
-      for writer in topology.hosts.map(\.lowerBound) where writer != root {
-        try exchange.move(sends: [(whole, to: writer)], receives: [])
-      }
-      if let moments, includesMoments {
-        for peer in 0..<group.worldSize where peer != root {
-          try exchange.move(
-            sends: [moments.first, moments.second].flatMap { buffer in
-              plan.updatedRanges(of: peer).map { (buffer.memory($0), to: peer) }
-            }, receives: [])
-        }
-      }
-    } else {
-      if plan.position == plan.local.lowerBound {
-        try exchange.move(sends: [], receives: [(whole, from: root)])
-      }
-      try exchange.move(
-        sends: [], receives: own.flatMap { $0.memory.map { ($0, from: root) } })
-    }
-    try exchange.hostBarrier()
+    try exchange?.hostBarrier()
+  }
+
+  /// What was rounded away on the wire; nil where it is not rounded.
+  var wireBuffers: WireBuffers? { options.wire == .bfloat16 ? exchange?.wire : nil }
+
+  /// Says how ranks exchange: equal texts, equal places of rounding errors.
+  var exchangeIdentity: String {
+    "\(options.wire.rawValue) \(options.sharding.rawValue) \(options.kind.rawValue) "
+      + "\(options.bucketBytes) \(topology.hosts.map(\.count)) \(options.isDeterministic)"
   }
 
   /// Whether this rank writes its host's copy when parameters are set as a whole.

@@ -16,6 +16,8 @@ public struct ExchangeMemory: Sendable, Equatable {
   public let staging: Int
   /// Rounding errors that are kept for the next step.
   public let roundingErrors: Int
+  /// Parameters and moments that the rank writes to checkpoints.
+  public let saved: Int
 
   /// Of each rank, in the order of ranks.
   ///
@@ -44,6 +46,7 @@ public struct ExchangeMemory: Sendable, Equatable {
       (isSharded ? 0 : shared.perRank) + layout.shards * updated
       + layout.partialSums * tree.flatCount * float
     moments = 2 * updated
+    saved = 3 * layout.exchange.ownedRanges.reduce(0) { $0 + $1.count } * float
     slots = isSharded ? shared.perRank : 0
     guard
       ExchangeLayout.exchanges(worldSize: layout.exchange.topology.worldSize, options)

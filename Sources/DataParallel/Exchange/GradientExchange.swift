@@ -64,7 +64,7 @@ final class GradientExchange: @unchecked Sendable {
   private let store: any GradientStore
   private let group: any ProcessGroup
   private let stallGuard: StallGuard
-  private let wire: WireBuffers
+  let wire: WireBuffers
   /// For each bucket the number of its first piece.
   private let firstPieces: [Int]
   private let usesLibrary: Bool
@@ -109,20 +109,7 @@ final class GradientExchange: @unchecked Sendable {
   // MARK: The training thread
 
   /// Starts the thread. It lives until `stop`.
-  func start() {
-    let launch = Unmanaged.passRetained(self)
-    var thread = pthread_t()
-    let status = pthread_create(
-      &thread, nil,
-      { argument in
-        if let argument {
-          Unmanaged<GradientExchange>.fromOpaque(argument).takeRetainedValue().loop()
-        }
-        return nil
-      }, launch.toOpaque())
-    precondition(status == 0, "cannot start the exchanging thread (error \(status))")
-    self.thread = thread
-  }
+  func start() { thread = startThread { [self] in loop() } }
 
   func stop() {
     guard let thread else { return }
@@ -186,28 +173,6 @@ final class GradientExchange: @unchecked Sendable {
       }
     }
     try complete(transfers, "gathering parameters")
-  }
-
-  /// Moves values of the flat layout from rank to rank.
-  ///
-  /// Blocking. While no round is under way.
-  ///
-  /// - Parameters:
-  ///   - sends, receives: Memory, and the position it goes to or comes from; for each pair of ranks
-  ///     in the same order on both.
-  func move(
-    sends: [(UnsafeMutableBufferPointer<Float>, to: Int)],
-    receives: [(UnsafeMutableBufferPointer<Float>, from: Int)]
-  ) throws(CollectiveError) {
-    var messages: [Message] = []
-    for (memory, peer) in receives {
-      messages.append(try receive(UnsafeMutableRawBufferPointer(memory), from: peer, 0))
-    }
-    for (memory, peer) in sends {
-      messages.append(
-        try send(UnsafeRawBufferPointer(UnsafeMutableRawBufferPointer(memory)), to: peer, 0))
-    }
-    try complete(messages, "moving state")
   }
 
   private func complete(_ messages: [Message], _ operation: String) throws(CollectiveError) {

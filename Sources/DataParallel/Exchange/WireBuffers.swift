@@ -9,6 +9,19 @@ final class WireBuffers {
     case part(Range<Int>)
     /// The sum of a slice.
     case sum(Range<Int>)
+
+    /// For files: whether it is of a sum, and the slice.
+    fileprivate var row: [Int64] {
+      switch self {
+      case .part(let range): [0, Int64(range.lowerBound), Int64(range.upperBound)]
+      case .sum(let range): [1, Int64(range.lowerBound), Int64(range.upperBound)]
+      }
+    }
+
+    fileprivate init(row: ArraySlice<Int64>) {
+      let row = row.map { Int($0) }
+      self = row[0] == 0 ? .part(row[1]..<row[2]) : .sum(row[1]..<row[2])
+    }
   }
 
   struct Bytes {
@@ -47,6 +60,28 @@ final class WireBuffers {
       bytes: UnsafeMutableRawBufferPointer(
         start: storage.pointer, count: count * MemoryLayout<UInt16>.stride),
       storage: storage)
+  }
+
+  // MARK: In checkpoints
+
+  /// All rounding errors in a fixed order: whose (see `Residual.row`) and how many, four numbers
+  /// each, and the values. Not while anything is exchanged.
+  var roundingErrors: (table: [Int64], values: [UnsafeBufferPointer<Float>]) {
+    let sorted = residuals.sorted { $0.key.row.lexicographicallyPrecedes($1.key.row) }
+    return (
+      sorted.flatMap { $0.key.row + [Int64($0.value.count)] },
+      sorted.map { UnsafeBufferPointer(start: $0.value.pointer, count: $0.value.count) }
+    )
+  }
+
+  /// Memory for the rounding errors of a table, to be filled by the caller.
+  func makeRoundingErrors(_ table: [Int64]) -> [UnsafeMutableBufferPointer<Float>] {
+    residuals = [:]
+    return stride(from: 0, to: table.count, by: 4).map { row in
+      let storage = heap.allocate(count: Int(table[row + 3]), purpose: "rounding errors")
+      residuals[Residual(row: table[row..<row + 3])] = storage
+      return UnsafeMutableBufferPointer(start: storage.pointer, count: storage.count)
+    }
   }
 
   /// Floats that so many rounded values take.

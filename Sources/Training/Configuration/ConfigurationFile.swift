@@ -60,14 +60,21 @@ public enum ConfigurationFile {
     var user = try ConfigurationTree.parse(text, name: name)
     for override in overrides { user = try ConfigurationTree.apply(override, to: user) }
     let type = try methodType(user, methods)
-    let defaults = try ConfigurationTree.insert(
-      ConfigurationTree.encodeDefault(of: type), as: "method", after: "model",
-      in: ConfigurationTree.encode(TrainingConfiguration()))
-    let merged = try ConfigurationTree.overlay(user, onto: defaults, at: "")
+    let merged = try overlaid(user, type)
     let tree = ConfigurationTree.expand(merged)
     let training = try ConfigurationTree.decode(TrainingConfiguration.self, from: tree, at: "")
     try training.validate()
     return ResolvedConfiguration(training: training, methodType: type, tree: tree)
+  }
+
+  /// A tree with the defaults for what it leaves out.
+  fileprivate static func overlaid(
+    _ tree: Node, _ type: any PretrainingMethod.Type
+  ) throws(ConfigurationError) -> Node {
+    let defaults = try ConfigurationTree.insert(
+      ConfigurationTree.encodeDefault(of: type), as: "method", after: "model",
+      in: ConfigurationTree.encode(TrainingConfiguration()))
+    return try ConfigurationTree.overlay(tree, onto: defaults, at: "")
   }
 
   private static func methodType(
@@ -93,7 +100,11 @@ extension ResolvedConfiguration {
   public func requireResumable(
     from checkpoint: String, path: String
   ) throws(ConfigurationError) {
-    let saved = try ConfigurationTree.parse(checkpoint, name: path)
+    var saved = try ConfigurationTree.parse(checkpoint, name: path)
+    if saved["method"]?["name"] == tree["method"]?["name"] {
+      // Keys that the program which wrote it did not know have their defaults.
+      saved = try ConfigurationFile.overlaid(saved, methodType)
+    }
     for keys in ResolvedConfiguration.fixedOnResume {
       let (mine, theirs) = (
         keys.reduce(Optional(tree)) { $0?[$1] }, keys.reduce(Optional(saved)) { $0?[$1] }

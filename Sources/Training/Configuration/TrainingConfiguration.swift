@@ -118,8 +118,13 @@ public struct GuardSection: Codable, Sendable, Equatable {
 public struct CheckpointSection: Codable, Sendable, Equatable {
   /// Steps between checkpoints; the last step always has one. 0: only the last step.
   public var everySteps = 1000
-  /// Checkpoints that are kept.
+  /// Newest checkpoints that are kept.
   public var keepLast = 2
+  /// Checkpoints of steps that this divides are kept for ever; 0: none.
+  public var keepEvery = 0
+  /// Written by a thread of each rank while training goes on, from a copy of the rank's part of the
+  /// state: 12 bytes a parameter over all ranks. False: training waits for the disk.
+  public var asynchronous = true
 }
 
 public struct LoggingSection: Codable, Sendable, Equatable {
@@ -237,6 +242,11 @@ extension TrainingConfiguration {
     return microBatches / worldSize
   }
 
+  /// The largest number of ranks, at most `limit`, that a step can be divided among; 1 always can.
+  public func largestWorldSize(upTo limit: Int) -> Int {
+    (1...max(1, limit)).last { (try? accumulationSteps(worldSize: $0)) != nil } ?? 1
+  }
+
   private func validateData() throws(ConfigurationError) {
     guard !data.train.isEmpty else {
       throw ConfigurationError("data.train", "names no shards; pack some with cae-dist data pack")
@@ -306,6 +316,7 @@ extension TrainingConfiguration {
       ("guards.outlierWindow", Double(guards.outlierWindow), 8),
       ("checkpoint.everySteps", Double(checkpoint.everySteps), 0),
       ("checkpoint.keepLast", Double(checkpoint.keepLast), 1),
+      ("checkpoint.keepEvery", Double(checkpoint.keepEvery), 0),
       ("logging.everySteps", Double(logging.everySteps), 1),
       ("logging.validateEverySteps", Double(logging.validateEverySteps), 0),
       ("logging.validationBatches", Double(logging.validationBatches), 1),

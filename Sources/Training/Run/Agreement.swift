@@ -55,4 +55,27 @@ public struct Agreement: Sendable {
     AgreedFailure(
       rank: 0, isMine: group.rank == 0, text: "\(error)", code: ExitCode(for: error))
   }
+
+  /// As above, with text and code.
+  public func common(_ text: String, _ code: ExitCode) -> AgreedFailure {
+    AgreedFailure(rank: 0, isMine: group.rank == 0, text: text, code: code)
+  }
+
+  /// The sentence of the lowest rank that has one, on every rank; nil where none has.
+  ///
+  /// Collective: every rank calls it. Blocking.
+  public func sentence(_ own: String?) throws -> String? {
+    let mine = own == nil ? 0 : Double(group.worldSize - group.rank)
+    let lowest = try group.allReduceMaximum([mine])[0]
+    guard lowest > 0 else { return nil }
+    let root = group.worldSize - Int(lowest)
+    var bytes = root == group.rank ? Array((own ?? "").utf8) : []
+    let count = Int(try group.allReduceMaximum([Double(bytes.count)])[0])
+    bytes += [UInt8](repeating: 0, count: count - bytes.count)
+    let outcome = bytes.withUnsafeMutableBytes { bytes in
+      Result { () throws(CollectiveError) in try group.broadcast(bytes, root: root) }
+    }
+    try outcome.get()
+    return String(decoding: bytes, as: UTF8.self)
+  }
 }

@@ -1,7 +1,7 @@
 import Files
 
 /// `metrics.jsonl`: one object a step, appended as it happens.
-final class MetricsFile {
+final class MetricsFile: Sendable {
   private let file: AppendingFile
 
   /// Opens the file and drops what comes after `step`: a resumed run goes on from there, and a
@@ -18,6 +18,9 @@ final class MetricsFile {
   }
 
   func append(_ record: StepRecord) throws(FileError) { try file.append(record.json + "\n") }
+
+  /// Waits until the disk has all lines.
+  func synchronize() throws(FileError) { try file.synchronize() }
 
   private static func step(of line: Substring) -> Int? {
     guard let start = line.firstRange(of: "\"step\":") else { return nil }

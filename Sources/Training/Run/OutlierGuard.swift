@@ -6,10 +6,15 @@ struct OutlierGuard {
   private static let leastSteps = 8
 
   private let settings: GuardSection
-  private var losses: [Double] = []
-  private var norms: [Double] = []
+  private(set) var losses: [Double]
+  private(set) var norms: [Double]
 
-  init(_ settings: GuardSection) { self.settings = settings }
+  /// - Parameter recent: What a checkpoint says of the steps before.
+  init(_ settings: GuardSection, recent: (losses: [Double], norms: [Double]) = ([], [])) {
+    self.settings = settings
+    losses = recent.losses.suffix(settings.outlierWindow)
+    norms = recent.norms.suffix(settings.outlierWindow)
+  }
 
   /// - Returns: What is wrong with the step; nil for a good one, which then counts as recent.
   mutating func judge(loss: Double, norm: Double) -> String? {

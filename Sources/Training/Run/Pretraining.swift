@@ -22,9 +22,10 @@ public enum Pretraining {
     let injection = try agreement.run { try inject.map(Injection.init) }
     let run = try TrainingRun(resolved, group: cluster.group, stallGuard: cluster.stallGuard)
     let folder = try agreement.run { try RunFolder(path: run.output, rank: cluster.group.rank) }
-    let (step, notes) = try Resume(run).restore(resume)
+    let point = try Resume(run).restore(resume)
+    let step = point.step
     try agreement.run { try folder.open(run, step: step) }
-    if cluster.group.rank == 0 { announce(run, cluster, notes) }
+    if cluster.group.rank == 0 { announce(run, cluster, point.notes) }
     guard step < run.totalSteps else {
       say(
         cluster,
@@ -34,22 +35,21 @@ public enum Pretraining {
     }
     let started = ProcessInfo.processInfo.systemUptime
     let trainer = Trainer(
-      run, folder: folder, step: step, injection: injection, request: request, clock: clock)
+      run, folder: folder, from: point, injection: injection, request: request, clock: clock)
     if case .stopped(let reason) = try trainer.train() {
       say(cluster, stopText(run, reason, step: trainer.stepsDone, resume))
       return .checkpointed
     }
     let seconds = ProcessInfo.processInfo.systemUptime - started
+    let newest = CheckpointFolder(run.output).newest ?? run.output
     let samples = (run.totalSteps - step) * run.configuration.training.parallelism.globalBatchSize
     say(
       cluster,
       "trained \(run.totalSteps - step) steps, \(samples) images, in "
         + "\(ProgressLine.duration(seconds)) (\(Int(Double(samples) / seconds)) images/s) on "
         + "\(cluster.group.worldSize) ranks\n"
-        + "losses are in \(run.output)/metrics.jsonl, weights in "
-        + "\(CheckpointReader.candidates(in: run.output).first ?? run.output)\n"
-        + "next: cae-dist checkpoint inspect \(CheckpointReader.candidates(in: run.output).first ?? "")"
-    )
+        + "losses are in \(run.output)/metrics.jsonl, weights in \(newest)\n"
+        + "next: cae-dist checkpoint inspect \(newest)")
     return .success
   }
 
@@ -78,7 +78,7 @@ public enum Pretraining {
       case .timeLimit:
         "stopped before its time limit of \(run.configuration.training.run.timeLimit)"
       }
-    guard let checkpoint = CheckpointReader.candidates(in: run.output).first, step > 0 else {
+    guard step > 0, let checkpoint = CheckpointFolder(run.output).newest else {
       return
         "\(why) before a step was done, so that nothing is to be saved; run the same command again"
     }

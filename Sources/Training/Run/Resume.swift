@@ -3,7 +3,6 @@ import Files
 import Interfaces
 import Models
 import NN
-import TensorCore
 
 /// Where a run starts from.
 public enum ResumePolicy: Sendable, Equatable {
@@ -21,6 +20,21 @@ public enum ResumePolicy: Sendable, Equatable {
   }
 }
 
+/// Where a run goes on.
+public struct ResumePoint: Sendable {
+  /// Updates done so far.
+  public var step = 0
+  /// Whether the output folder has a checkpoint of that step.
+  public var isSaved = false
+  /// Steps of newer checkpoints that are damaged.
+  public var damaged: Set<Int> = []
+  var recent: (losses: [Double], norms: [Double]) = ([], [])
+  /// Sentences for the log, on the first rank.
+  public var notes: [String] = []
+
+  public init() {}
+}
+
 /// Brings a run to the point where training goes on.
 public struct Resume {
   private let run: TrainingRun
@@ -31,86 +45,132 @@ public struct Resume {
     agreement = Agreement(run.group)
   }
 
-  /// Rank 0 reads the checkpoint; the others get the bytes from it, so only rank 0 needs to see
-  /// the file system.
+  /// Every rank reads its own slices of the newest good checkpoint.
   ///
-  /// Collective. Blocking.
-  ///
-  /// - Returns: Updates done so far, and sentences for the log (rank 0).
-  public func restore(_ policy: ResumePolicy) throws -> (step: Int, notes: [String]) {
-    var notes: [String] = []
-    var moments: (first: FlatBuffer, second: FlatBuffer)?
-    let local = try agreement.run { () throws -> Int in
-      run.group.rank == 0 ? try load(policy, &moments, &notes) : 0
-    }
-    let found = try run.group.allReduceMaximum([Double(local), moments == nil ? 0 : 1])
-    try run.optimizer.distribute(moments: moments, includesMoments: found[1] > 0)
-    for buffer in run.method.buffers {
-      try broadcast(buffer.tensor.pointer, count: buffer.tensor.count)
-    }
-    return (Int(found[0]), notes)
-  }
-
-  private typealias Moments = (first: FlatBuffer, second: FlatBuffer)
-
-  private func load(
-    _ policy: ResumePolicy, _ moments: inout Moments?, _ notes: inout [String]
-  ) throws -> Int {
+  /// Collective. Blocking. All ranks take the same checkpoint: a damage that one of them finds
+  /// counts for all.
+  public func restore(_ policy: ResumePolicy) throws -> ResumePoint {
+    let folder = CheckpointFolder(run.output)
+    // Other ranks may not see yet what the first one sees.
+    let steps = try FirstRank(run.group).list(agreement) { folder.steps }
     switch policy {
     case .never:
-      if !CheckpointReader.candidates(in: run.output).isEmpty {
-        throw ConfigurationError(
+      if steps.isEmpty { return try begin() }
+      throw agreement.common(
+        ConfigurationError(
           "run.output",
           "\(run.output) holds checkpoints that --resume never would overwrite; remove the folder, "
-            + "or name another with --output")
-      }
-      return try initialize(&notes)
+            + "or name another with --output"))
     case .path(let path):
-      return try load(try CheckpointReader(path: path), &moments, &notes)
+      return try restore(path: path, beside: steps)
     case .auto:
-      for path in CheckpointReader.candidates(in: run.output) {
-        do {
-          return try load(try CheckpointReader(path: path), &moments, &notes)
-        } catch let error as CheckpointError {
-          if case .mismatch = error { throw error }
-          notes.append("warning: \(error); trying the one before it")
-        }
-      }
-      return try initialize(&notes)
+      return steps.isEmpty ? try begin() : try restore(newestOf: steps, in: folder)
     }
   }
 
-  private func load(
-    _ reader: CheckpointReader, _ moments: inout Moments?, _ notes: inout [String]
-  ) throws -> Int {
-    try run.configuration.requireResumable(from: reader.header.configuration, path: reader.path)
-    let (tree, heap) = (run.method.parameters, HeapAllocator())
-    let state = TrainingState(
-      tree: tree, parameters: run.optimizer.parameters,
-      firstMoments: FlatBuffer(for: tree, allocator: heap, purpose: "first moments"),
-      secondMoments: FlatBuffer(for: tree, allocator: heap, purpose: "second moments"),
-      buffers: run.method.buffers)
-    try reader.load(into: state)
-    moments = (state.firstMoments, state.secondMoments)
-    notes.append("resuming \(reader.path): \(reader.header.step) steps done")
-    return reader.header.step
+  private func restore(path: String, beside steps: [Int]) throws -> ResumePoint {
+    switch try load(path) {
+    case .damaged(let text): throw agreement.common(text, .badInput)
+    case .loaded(var point):
+      if let newer = steps.first, newer > point.step {
+        throw agreement.common(
+          ConfigurationError(
+            "--resume",
+            "\(run.output) has a checkpoint of step \(newer), after that of \(path), and would hold "
+              + "two runs in one; remove what is newer with cae-dist checkpoint prune "
+              + "\(run.output) --after \(point.step), or name another --output"))
+      }
+      point.isSaved = steps.contains(point.step)
+      return point
+    }
   }
 
-  private func initialize(_ notes: inout [String]) throws -> Int {
+  private func restore(newestOf steps: [Int], in folder: CheckpointFolder) throws -> ResumePoint {
+    var passed = ResumePoint()
+    for step in steps {
+      switch try load(folder.path(step: step)) {
+      case .loaded(var point):
+        point.isSaved = true
+        point.damaged = passed.damaged
+        point.notes = passed.notes + point.notes
+        return point
+      case .damaged(let text):
+        passed.damaged.insert(step)
+        passed.notes.append("warning: \(text)")
+      }
+    }
+    throw agreement.common(
+      passed.notes.joined(separator: "\n")
+        + "\nno checkpoint in \(run.output) can be used; name another --output to begin anew",
+      .badInput)
+  }
+
+  private enum Attempt {
+    case loaded(ResumePoint)
+    /// Some file is not what was written: an older checkpoint may do.
+    case damaged(String)
+  }
+
+  private func load(_ path: String) throws -> Attempt {
+    let local = Result { () throws -> (CheckpointHeader, LoadReport) in
+      let reader = try CheckpointReader(path: path)
+      try run.configuration.requireResumable(from: reader.header.configuration, path: path)
+      let report = try reader.load(
+        into: run.optimizer, run.method.buffers, rank: run.group.rank)
+      return (reader.header, report)
+    }
+    var damage: CheckpointError?
+    if case .failure(let error as CheckpointError) = local, error.isDamage { damage = error }
+    // Anything but damage is an end.
+    let loaded = try agreement.settle(
+      damage == nil ? local.map(Optional.some) : .success(nil))
+    if let text = try agreement.sentence(damage?.description) { return .damaged(text) }
+    try run.optimizer.didLoad()
+    guard let (header, report) = loaded else { preconditionFailure("neither loaded nor damaged") }
+    var point = ResumePoint()
+    point.step = header.step
+    point.recent = (header.recentLosses, header.recentNorms)
+    point.notes = try sentences(path, header.step, report)
+    return .loaded(point)
+  }
+
+  private func sentences(
+    _ path: String, _ step: Int, _ report: LoadReport
+  ) throws -> [String] {
+    let (read, needed) = (Double(report.bytesRead), Double(report.bytesNeeded))
+    // Largest and smallest over ranks.
+    let limits = try run.group.allReduceMaximum([read, -read, needed, -needed])
+    func span(_ most: Double, _ least: Double) -> String {
+      let texts = [least, most].map { "\(($0 / 1e4).rounded() / 100)" }
+      return texts[0] == texts[1] ? texts[0] : texts.joined(separator: " to ")
+    }
+    var lines = [
+      "resuming \(path): \(step) steps done; each rank has read \(span(limits[0], -limits[1])) MB "
+        + "for the \(span(limits[2], -limits[3])) MB that it needs"
+    ]
+    if report.forgetsRoundingErrors {
+      lines.append(
+        "rounding errors of the wire begin anew at 0: the checkpoint's are of other ranks")
+    }
+    return lines
+  }
+
+  private func begin() throws -> ResumePoint {
+    var point = ResumePoint()
     let source = run.configuration.training.run.initializeFrom
     guard !source.isEmpty else {
-      notes.append("starting anew: no checkpoint in \(run.output)")
-      return 0
+      point.notes = ["starting anew: no checkpoint in \(run.output)"]
+      return point
     }
-    try CheckpointReader(path: source).loadParameters(
-      run.method.parameters, into: run.optimizer.parameters)
-    notes.append("starting anew from the weights of \(source)")
-    return 0
-  }
-
-  private func broadcast(_ pointer: UnsafeMutablePointer<Float>, count: Int) throws {
-    try run.group.broadcast(
-      UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: pointer, count: count)),
-      root: 0)
+    try agreement.run {
+      if Files.isDirectory(source) || !Files.exists(source) {
+        try CheckpointReader(path: source).loadParameters(into: run.optimizer)
+      } else {
+        try ParameterFile(path: source).loadParameters(into: run.optimizer)
+      }
+    }
+    try run.optimizer.didLoad()
+    point.notes = ["starting anew from the weights of \(source)"]
+    return point
   }
 }

@@ -1,27 +1,29 @@
 import DataParallel
 import Files
 import Interfaces
-import Models
-import NN
 
-/// The output folder of a run: its lock, metrics and checkpoints. Only rank 0 touches the disk.
+/// The output folder of a run: its lock, metrics and checkpoints. Metrics are the first rank's,
+/// checkpoints are written by all.
 public final class RunFolder {
+  static let lockName = "run.lock"
   public let path: String
+  let checkpoints: CheckpointFolder
   private let lock: FileLock?
   private var metrics: MetricsFile?
 
-  /// Makes and locks the folder on rank 0.
+  /// Makes and locks the folder on rank 0, and removes what a killed run has left half done.
   ///
   /// - Throws: Where another run holds it, or it cannot be written.
   public init(path: String, rank: Int) throws {
     self.path = path
+    checkpoints = CheckpointFolder(path)
     guard rank == 0 else {
       lock = nil
       return
     }
     try Files.makeDirectory(path)
-    lock = try FileLock(path: "\(path)/run.lock")
-    CheckpointReader.removeLeftovers(in: path)
+    lock = try FileLock(path: "\(path)/\(RunFolder.lockName)")
+    checkpoints.removeLeftovers()
   }
 
   /// Writes the configuration and opens the metrics, cut after `step`.
@@ -34,20 +36,8 @@ public final class RunFolder {
 
   func append(_ record: StepRecord) throws(FileError) { try metrics?.append(record) }
 
-  /// - Parameter moments: Of all parameters; on rank 0.
-  func saveCheckpoint(
-    _ run: TrainingRun, _ moments: (first: FlatBuffer, second: FlatBuffer)?, step: Int
-  ) throws -> String {
-    guard lock != nil, let moments else { return "" }
-    let training = run.configuration.training
-    let header = CheckpointHeader(
-      step: step, samplesSeen: step * training.parallelism.globalBatchSize,
-      configuration: try run.configuration.yaml, programVersion: Version.current)
-    let state = TrainingState(
-      tree: run.method.parameters, parameters: run.optimizer.parameters,
-      firstMoments: moments.first, secondMoments: moments.second, buffers: run.method.buffers)
-    let saved = try CheckpointWriter.write(state, header, to: path)
-    CheckpointReader.prune(keepLast: training.checkpoint.keepLast, in: path)
-    return saved
+  /// Brings the metrics to the disk, so that a checkpoint is never without those before it.
+  var synchronization: @Sendable () throws -> Void {
+    { [metrics] in try metrics?.synchronize() }
   }
 }

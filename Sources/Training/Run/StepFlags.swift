@@ -7,10 +7,12 @@ struct StepFlags: Equatable {
   var isStopRequested = false
   /// The first rank sees the time limit coming.
   var isTimeOver = false
+  /// A rank is writing its part of a checkpoint.
+  var isWriting = false
 
   /// All of them. A new flag is added here, and nowhere else.
   private static let paths: [any WritableKeyPath<StepFlags, Bool> & Sendable] = [
-    \.isGivenUp, \.isStopRequested, \.isTimeOver,
+    \.isGivenUp, \.isStopRequested, \.isTimeOver, \.isWriting,
   ]
 
   init() {}

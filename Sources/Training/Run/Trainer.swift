@@ -20,44 +20,48 @@ public final class Trainer {
   private let firstStep: Int
   private let injection: Injection?
   private var outliers: OutlierGuard
+  private let saving: CheckpointSaving
   /// A write that failed on rank 0 after the step's agreement; the next one carries it.
   private var pendingFailure: (any Error)?
   private var dataWaitMilliseconds = 0.0
   private let stop: StopDecision
   /// Why all ranks stop.
   private var stopReason: StopReason?
-  /// The step of the newest checkpoint, or the one that the run began with.
-  private var savedStep: Int
+  /// Whether some rank was writing a checkpoint at the end of the step.
+  private var isAnyWriting = false
 
   /// - Parameters:
   ///   - folder: The run's output, resumed already.
-  ///   - step: Updates that the state has seen.
+  ///   - point: What the state has seen.
   ///   - injection: A fault to show.
   ///   - request: Asked to stop by it, the run does so.
   ///   - clock: What the time limit is counted by.
   public init(
-    _ run: TrainingRun, folder: RunFolder, step: Int, injection: Injection? = nil,
+    _ run: TrainingRun, folder: RunFolder, from point: ResumePoint, injection: Injection? = nil,
     request: StopRequest = StopRequest(), clock: JobClock = JobClock(), showsProgress: Bool = true
   ) {
     self.injection = injection
     self.run = run
     self.folder = folder
-    self.step = step
+    step = point.step
     agreement = Agreement(run.group)
-    firstStep = step
-    savedStep = step
+    firstStep = point.step
     stop = StopDecision(
       run.group, request, clock, timeLimit: run.timeLimit,
       stateBytes: 3 * run.optimizer.parameters.count * MemoryLayout<Float>.stride)
-    outliers = OutlierGuard(run.configuration.training.guards)
+    outliers = OutlierGuard(run.configuration.training.guards, recent: point.recent)
     tape = Tape(parameters: run.optimizer.parameters, pool: run.pool)
     tape.keepsBlockInputsOnly =
       run.configuration.training.parallelism.activationCheckpointing == .blocks
-    progress =
+    let progress =
       showsProgress && run.group.rank == 0
       ? ProgressLine(
         totalSteps: run.totalSteps,
         everySteps: run.configuration.training.logging.everySteps) : nil
+    self.progress = progress
+    saving = CheckpointSaving(run, folder, agreement, resumed: point, injection) {
+      progress?.note($0)
+    }
   }
 
   /// Trains to the end of the schedule, or until it is to stop: then the micro-batches of an
@@ -71,21 +75,49 @@ public final class Trainer {
     let loader = try agreement.run { try makeLoader() }
     defer { loader.stop() }
     let last = min(run.totalSteps, stopAfter)
-    while step < last, stopReason == nil {
-      guard var record = try trainStep(loader) else { break }
-      step += 1
-      try validate(&record)
-      log(record, isLast: step == last)
-      try afterStep(isLast: step == last)
-    }
-    if let stopReason, step < last {
-      progress?.close()
-      if step > savedStep { try save() }
+    do {
+      while step < last, stopReason == nil, try trainStep(loader, last: last) {}
+      // A step that was begun before a stop may have been the last one.
+      let isStopped = stopReason != nil && step < last
+      if isStopped { try saveBeforeLeaving() }
+      try saving.finish()
       try agreement.settle(pendingResult())
-      return .stopped(stopReason)
+      return stopReason.flatMap { isStopped ? .stopped($0) : nil } ?? .finished
+    } catch let failure as AgreedFailure {
+      // What was saved before is not lost to what came after it.
+      try? saving.finish()
+      throw failure
     }
-    try agreement.settle(pendingResult())
-    return .finished
+  }
+
+  /// A step and what belongs to it.
+  ///
+  /// - Returns: False where it was given up.
+  private func trainStep(_ loader: BatchLoader, last: Int) throws -> Bool {
+    guard var record = try update(loader) else { return false }
+    step += 1
+    try validate(&record)
+    let checkpoint = Result { try afterStep(isLast: step == last) }
+    if case .success(let seconds?) = checkpoint {
+      record.set("checkpointStallMilliseconds", seconds * 1e3)
+    }
+    log(record, isLast: step == last)
+    let hasBegun = try checkpoint.get() != nil
+    // The line of a step is written before its checkpoint has its name.
+    if !run.configuration.training.checkpoint.asynchronous {
+      try saving.finish()
+    } else if !hasBegun {
+      try saving.advance(isAnyWriting: isAnyWriting)
+    }
+    if let seconds = saving.longestSeconds { stop.didSave(seconds: seconds) }
+    return true
+  }
+
+  /// What has been done since the newest checkpoint.
+  private func saveBeforeLeaving() throws {
+    progress?.close()
+    try saving.finish()
+    if step > 0, saving.savedStep != step { _ = try checkpoint() }
   }
 
   /// Updates done.
@@ -127,13 +159,16 @@ public final class Trainer {
     let isComplete = if case .success(.some) = local { true } else { false }
     if !isComplete { run.optimizer.abandonStep() }
     try run.optimizer.finishExchange()
-    let (sums, flags) = try agreement.settle(local, stop.flags(isGivenUp: !isComplete))
+    var own = stop.flags(isGivenUp: !isComplete)
+    own.isWriting = saving.isWriting
+    let (sums, flags) = try agreement.settle(local, own)
     stopReason = flags.stopReason
+    isAnyWriting = flags.isWriting
     return flags.isGivenUp ? nil : sums
   }
 
   /// One update; nil where the step was given up.
-  private func trainStep(_ loader: BatchLoader) throws -> StepRecord? {
+  private func update(_ loader: BatchLoader) throws -> StepRecord? {
     let started = Trainer.now()
     let optimizer = run.optimizer
     guard let sums = try accumulate(loader) else { return nil }
@@ -234,7 +269,9 @@ public final class Trainer {
   }
 
   /// What happens now and then between steps.
-  private func afterStep(isLast: Bool) throws {
+  ///
+  /// - Returns: Seconds that a checkpoint has taken; nil without one.
+  private func afterStep(isLast: Bool) throws -> Double? {
     let training = run.configuration.training
     if isDue(training.parallelism.compareEverySteps) || isLast {
       if let divergence = try ConsistencyCheck.divergence(
@@ -243,27 +280,19 @@ public final class Trainer {
         throw agreement.common(TrainingError.diverged(divergence))
       }
     }
-    if isDue(training.checkpoint.everySteps) || isLast { try save() }
-  }
-
-  private func save() throws {
-    let started = Trainer.now()
-    try checkpoint()
-    savedStep = step
-    stop.didSave(seconds: Trainer.now() - started)
+    return isDue(training.checkpoint.everySteps) || isLast ? try checkpoint() : nil
   }
 
   private func isDue(_ interval: Int) -> Bool { interval > 0 && step % interval == 0 }
 
-  private func checkpoint() throws {
+  /// - Returns: Seconds that training has waited.
+  private func checkpoint() throws -> Double {
     try agreement.run {
       if let failure = pendingFailure { throw failure }
       // No update has looked at the weights since they were written.
       try run.optimizer.check()
     }
-    let moments = try run.optimizer.gatherMoments()
-    let path = try agreement.run { try folder.saveCheckpoint(run, moments, step: step) }
-    progress?.note("checkpoint \(path)")
+    return try saving.begin(step: step, recent: outliers)
   }
 
   /// Adds the held-out loss where one is due, unless the run stops meanwhile.
