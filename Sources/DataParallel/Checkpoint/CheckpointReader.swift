@@ -64,14 +64,7 @@ public final class CheckpointReader {
       throw CheckpointDamage(reason: "its files do not belong together")
     }
     for entry in entries.dropFirst() {
-      guard Files.exists("\(path)/\(entry.name)") else {
-        throw CheckpointDamage(reason: "\(entry.name) is missing")
-      }
-      let size = try Files.size(of: "\(path)/\(entry.name)")
-      guard size == entry.size else {
-        throw CheckpointDamage(
-          reason: "\(entry.name) has \(size) bytes instead of \(entry.size)")
-      }
+      try FileCheck.requireSize(entry, at: "\(path)/\(entry.name)")
     }
     return logical
   }

@@ -126,14 +126,19 @@ struct PartWriter {
 enum FileCheck {
   /// Compares a file, but for its data, with what it has to be.
   static func require(_ entry: Manifest.Entry, at path: String) throws {
+    try requireSize(entry, at: path)
+    guard try self.entry(path, data: entry.data) == entry else {
+      throw CheckpointDamage(reason: "checksum of \(entry.name) differs")
+    }
+  }
+
+  /// Whether a file is there, without reading it.
+  static func requireSize(_ entry: Manifest.Entry, at path: String) throws {
     guard Files.exists(path) else { throw CheckpointDamage(reason: "\(entry.name) is missing") }
     let size = try Files.size(of: path)
     guard size == entry.size else {
       throw CheckpointDamage(
         reason: "\(entry.name) has \(size) bytes instead of \(entry.size)")
-    }
-    guard try self.entry(path, data: entry.data) == entry else {
-      throw CheckpointDamage(reason: "checksum of \(entry.name) differs")
     }
   }
 

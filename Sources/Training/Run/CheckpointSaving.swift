@@ -52,9 +52,7 @@ final class CheckpointSaving {
   /// Collective. Blocking.
   ///
   /// - Returns: Seconds that it took, of the slowest rank.
-  func begin(
-    step: Int, recent: OutlierGuard
-  ) throws -> Double {
+  func begin(step: Int, recent: OutlierGuard) throws -> Double {
     let started = CheckpointSaving.now()
     try finish()
     let global = run.configuration.training.parallelism.globalBatchSize
