@@ -16,7 +16,8 @@ struct CAEDist: ParsableCommand {
     version: Version.current,
     subcommands: [
       Pretrain.self, Verify.self, Bench.self, DataCommand.self, TokenizerCommand.self,
-      CheckpointCommand.self, ConfigCommand.self, PlanCommand.self,
+      CheckpointCommand.self, EvaluateCommand.self, FeaturesCommand.self, ConfigCommand.self,
+      PlanCommand.self,
     ],
     defaultSubcommand: Pretrain.self)
 

@@ -12,6 +12,11 @@ public enum Initializer: Sendable, Equatable {
   /// Normal(0.02) cut at one standard deviation: class token, mask query, patch embedding.
   public static let token = Initializer.truncatedNormal(standardDeviation: 0.02, cut: 1, scale: 1)
 
+  /// Normal with mean 0; six standard deviations are the end: heads of probes.
+  public static func normal(_ standardDeviation: Double) -> Initializer {
+    .truncatedNormal(standardDeviation: standardDeviation, cut: 6, scale: 1)
+  }
+
   func fill(_ buffer: UnsafeMutableBufferPointer<Float>, _ random: inout CounterRandom) {
     switch self {
     case .constant(let value):
@@ -53,6 +58,8 @@ public enum InitializationScheme: String, Codable, Sendable {
   /// Truncated normal (0.02, cut at one standard deviation); output projections of block i divided
   /// by sqrt(2 (i + 1)): what CAE-L keeps.
   case truncatedNormal
+  /// Normal (0.02): the attentive probe.
+  case normal
 
   /// - Parameter depth: Index of the block for a projection back to the residual stream.
   func linear(fanIn: Int, fanOut: Int, outputOfBlock depth: Int? = nil) -> Initializer {
@@ -62,6 +69,8 @@ public enum InitializationScheme: String, Codable, Sendable {
     case .truncatedNormal:
       let scale = depth.map { 1 / (2 * Double($0 + 1)).squareRoot() } ?? 1
       return .truncatedNormal(standardDeviation: 0.02, cut: 1, scale: scale)
+    case .normal:
+      return .normal(0.02)
     }
   }
 }

@@ -26,3 +26,25 @@ public struct WarmupCosineSchedule: Sendable, Equatable {
     return minimum + 0.5 * (peak - minimum) * (1 + cos(phase))
   }
 }
+
+/// Linear warm-up from 0, then half a cosine down to 0, by the fractional epoch e: `peak e / warmup`,
+/// then `peak (1 + cos(pi (e - warmup) / (epochs - warmup))) / 2`.
+///
+/// - SeeAlso: MAE's and MoCo v3's linear probes.
+public struct EpochSchedule: Sendable, Equatable {
+  public let peak: Double
+  public let warmupEpochs: Double
+  public let epochs: Double
+
+  public init(peak: Double, warmupEpochs: Double, epochs: Double) {
+    self.peak = peak
+    self.warmupEpochs = warmupEpochs
+    self.epochs = epochs
+  }
+
+  public func value(at epoch: Double) -> Double {
+    if epoch < warmupEpochs { return peak * epoch / warmupEpochs }
+    let phase = Double.pi * (epoch - warmupEpochs) / max(epochs - warmupEpochs, 1e-9)
+    return 0.5 * peak * (1 + cos(min(phase, Double.pi)))
+  }
+}

@@ -43,7 +43,8 @@ struct CommandLineTests {
         "bench tokenizer",
         "checkpoint diff", "checkpoint inspect", "checkpoint list", "checkpoint merge",
         "checkpoint prune", "checkpoint verify", "config print", "data inspect", "data pack",
-        "data verify", "plan", "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect",
+        "data verify", "evaluate attentive", "evaluate knn", "evaluate linear", "features", "plan",
+        "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect",
         "verify",
       ])
   }

@@ -53,6 +53,21 @@ extension GradientRuleCase {
       }),
   ]
 
+  static let batchNorm = [
+    GradientRuleCase(
+      "by the batch's own statistics", inputs: [[6, 5]],
+      objective: { _, tape, x in
+        let norm = BatchNorm(width: 5, epsilon: 1e-5)
+        return scalar(tape, norm(x[0], .training, reducer: nil, tape))
+      }),
+    GradientRuleCase(
+      "by constants", inputs: [[6, 5]],
+      objective: { _, tape, x in
+        let norm = BatchNorm(width: 5, epsilon: 1e-5)
+        return scalar(tape, norm(x[0], .running, reducer: nil, tape))
+      }),
+  ]
+
   static let recomputed = [
     GradientRuleCase(
       "a part with two inputs, of which one is used outside as well",

@@ -9,7 +9,7 @@ import Testing
 /// new case here not until it has graphs to check.
 enum RuleName: String, CaseIterable, Sendable {
   case linear, layerNorm, attention, residual, addPositions, repeatToken, sliceTokens
-  case crossEntropy, meanSquaredError, recomputed
+  case crossEntropy, meanSquaredError, batchNorm, recomputed
 
   init(_ operation: NN.Operation) {
     switch operation {
@@ -22,6 +22,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .sliceTokens: self = .sliceTokens
     case .crossEntropy: self = .crossEntropy
     case .meanSquaredError: self = .meanSquaredError
+    case .batchNorm: self = .batchNorm
     case .recomputed: self = .recomputed
     }
   }
@@ -37,6 +38,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .sliceTokens: GradientRuleCase.sliceTokens
     case .crossEntropy: GradientRuleCase.crossEntropy
     case .meanSquaredError: GradientRuleCase.meanSquaredError
+    case .batchNorm: GradientRuleCase.batchNorm
     case .recomputed: GradientRuleCase.recomputed
     }
   }

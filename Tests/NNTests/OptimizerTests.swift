@@ -118,3 +118,60 @@ import Testing
     #expect(state() == before)
   }
 }
+
+@Suite struct MomentumOptimizerTests {
+  /// Published values, to the digits that Float has.
+  static let tolerance: Float = 1e-6
+
+  private func model(_ values: [String: [Float]]) -> TapeModel {
+    let model = TapeModel(["w": [2, 2], "b": [2]])
+    for (name, value) in values {
+      model.parameters.pointer(model[name]).update(from: value, count: value.count)
+    }
+    return model
+  }
+
+  /// Two steps; the gradient of w grows, and the sums are of two ranks.
+  private func run(_ model: TapeModel, _ optimizer: any MomentumOptimizer, learningRate: Float) {
+    for step in [Float(1), 2] {
+      for (name, gradient) in [("w", [0.02, -0.01, 0.03, 0.04]), ("b", [0.01, -0.02])] {
+        let sums = gradient.map { Float($0) * 2 * (name == "w" ? step : 1) }
+        model.gradients.pointer(model[name]).update(from: sums, count: sums.count)
+      }
+      optimizer.update(
+        model.parameters, gradients: model.gradients, scale: 0.5, learningRate: learningRate)
+    }
+  }
+
+  @Test func larsAgreesWithThePublishedCode() {
+    let model = model(["w": [0.3, -0.2, 0.1, 0.4], "b": [0.05, -0.1]])
+    run(model, LARS(for: model.tree), learningRate: 6.4)
+    let w: [Float] = [
+      0.2962953677904186, -0.19814768389520931, 0.09444305168562792, 0.39259073558083724,
+    ]
+    #expect(
+      largestDifference(model.parameters.tensor(model["w"]).values, w) < Self.tolerance)
+    #expect(
+      largestDifference(model.parameters.tensor(model["b"]).values, [-0.1356, 0.2712])
+        < Self.tolerance)
+  }
+
+  /// `m1 = g`, `p1 = p - lr 1.9 g`; `m2 = 0.9 g + g`, `p2 = p1 - lr (g + 0.9 m2)`.
+  @Test func nesterovByTheFormula() {
+    let model = model(["w": [0.3, -0.2, 0.1, 0.4], "b": [0.05, -0.1]])
+    run(model, NesterovSGD(for: model.tree), learningRate: 0.5)
+    let factor: Float = 0.5 * (1.9 + 1 + 0.9 * 1.9)
+    let expected = [Float(0.05) - factor * 0.01, -0.1 + factor * 0.02]
+    #expect(
+      largestDifference(model.parameters.tensor(model["b"]).values, expected) < Self.tolerance)
+  }
+
+  @Test func epochScheduleOfTheLinearProbe() {
+    let schedule = EpochSchedule(peak: 6.4, warmupEpochs: 10, epochs: 90)
+    #expect(schedule.value(at: 0) == 0)
+    #expect(schedule.value(at: 5) == 3.2)
+    #expect(schedule.value(at: 10) == 6.4)
+    #expect(abs(schedule.value(at: 50) - 3.2) < 1e-12)
+    #expect(schedule.value(at: 90) < 1e-12)
+  }
+}

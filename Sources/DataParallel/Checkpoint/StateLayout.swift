@@ -1,4 +1,5 @@
 import NN
+import TensorCore
 
 /// What kind of value a checkpoint holds.
 enum StateKind: Int, CaseIterable, Sendable {

@@ -3,8 +3,8 @@ import Interfaces
 import NN
 
 /// What a run puts into memory that the ranks of a host share.
-enum HostMemory {
-  private static let path = "/dev/shm"
+public enum HostMemory {
+  public static let path = "/dev/shm"
 
   /// Bytes of the host's parameters, and of each rank's gradients.
   static func bytes(
@@ -29,7 +29,7 @@ enum HostMemory {
   }
 
   /// Of the file system behind shared memory.
-  private static var freeBytes: Int {
+  public static var freeBytes: Int {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { return 0 }
     return Int(status.f_bavail) * Int(status.f_frsize)

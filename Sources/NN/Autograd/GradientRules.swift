@@ -13,6 +13,7 @@ enum GradientRules {
     case .sliceTokens(let record): sliceTokens(record, gradient, &pass)
     case .crossEntropy(let record): crossEntropy(record, gradient, &pass)
     case .meanSquaredError(let record): meanSquaredError(record, gradient, &pass)
+    case .batchNorm(let record): batchNorm(record, gradient, &pass)
     case .recomputed(let record): recompute(record, gradient, &pass)
     }
   }
@@ -206,6 +207,26 @@ enum GradientRules {
         scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
         count: prediction.count)
     }
+  }
+
+  /// See `BatchNormKernel.backward`; the sums are those of all who share the batch.
+  private static func batchNorm(
+    _ record: BatchNormRecord, _ dY: Tensor, _ pass: inout BackwardPass
+  ) {
+    let columns = record.rstd.count
+    let rows = dY.count / columns
+    var sums = [Double](repeating: 0, count: 2 * columns)
+    sums.withUnsafeMutableBufferPointer { sums in
+      guard record.count != nil, let base = sums.baseAddress else { return }
+      BatchNormKernel.gradientSums(
+        pass.pool, dY: dY.pointer, y: record.y.pointer, rows: rows, columns: columns, into: base)
+      record.reducer?.sum(sums)
+    }
+    let dX = Tensor(uninitialized: record.y.shape)
+    BatchNormKernel.backward(
+      pass.pool, dY: dY.pointer, y: record.y.pointer, rstd: record.rstd.pointer, sums: sums,
+      count: record.count ?? 1, dX: dX.pointer, rows: rows, columns: columns)
+    pass.give(record.id, dX)
   }
 
   /// Runs the body again, recorded this time, at the end of the tape that is being played

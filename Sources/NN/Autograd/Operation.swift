@@ -12,6 +12,7 @@ enum Operation {
   case sliceTokens(SliceTokensRecord)
   case crossEntropy(CrossEntropyRecord)
   case meanSquaredError(MeanSquaredErrorRecord)
+  case batchNorm(BatchNormRecord)
   case recomputed(RecomputedRecord)
 
   /// Parameters that get a contribution from this operation.
@@ -23,7 +24,7 @@ enum Operation {
     case .addPositions(let record): record.prefix.map { [$0] } ?? []
     case .repeatToken(let record): [record.token]
     case .recomputed(let record): record.parameters
-    case .attention, .sliceTokens, .crossEntropy, .meanSquaredError: []
+    case .attention, .sliceTokens, .crossEntropy, .meanSquaredError, .batchNorm: []
     }
   }
 }
@@ -101,6 +102,15 @@ struct CrossEntropyRecord {
 struct MeanSquaredErrorRecord {
   let prediction: SavedInput
   let target: Tensor
+}
+
+struct BatchNormRecord {
+  let id: Int?
+  let y: Tensor
+  let rstd: Tensor
+  /// Rows of the whole batch; nil: the statistics were constants.
+  let count: Int?
+  let reducer: (any BatchReducer)?
 }
 
 struct RecomputedRecord {

@@ -14,6 +14,7 @@ public struct TrainingConfiguration: Codable, Sendable, Equatable {
   public var guards = GuardSection()
   public var checkpoint = CheckpointSection()
   public var logging = LoggingSection()
+  public var evaluation = EvaluationSection()
 
   public init() {}
 }
@@ -136,6 +137,19 @@ public struct LoggingSection: Codable, Sendable, Equatable {
   public var validationBatches = 16
 }
 
+/// A look at what the encoder has learned, while it is trained.
+public struct EvaluationSection: Codable, Sendable, Equatable {
+  /// Steps between nearest-neighbour evaluations, which log `knnTop1` and `knnTop5`; `data.train` and
+  /// `data.validation` need labels; 0: never.
+  public var everySteps = 0
+  /// Training images that vote, at most, spread evenly over the data set.
+  public var trainImages = 10_000
+  /// Validation images, at most.
+  public var validationImages = 2_000
+  /// `class` token, or `mean` of the patch tokens.
+  public var features = FeatureKind.classToken
+}
+
 extension TrainingConfiguration {
   /// The encoder's picture of a crop.
   public var encoderView: ViewSpecification {
@@ -184,6 +198,7 @@ extension TrainingConfiguration {
           + "\(parallelism.globalBatchSize)")
     }
     try validateDeterminism()
+    try validateEvaluation()
     for (name, setting) in [
       ("threadsPerRank", parallelism.threadsPerRank), ("loaderThreads", parallelism.loaderThreads),
     ] where setting != "auto" {
@@ -191,6 +206,17 @@ extension TrainingConfiguration {
         throw ConfigurationError(
           "parallelism.\(name)", "must be auto or a number from 1 to 64, not \(setting)")
       }
+    }
+  }
+
+  private func validateEvaluation() throws(ConfigurationError) {
+    guard evaluation.features != .tokens else {
+      throw ConfigurationError("evaluation.features", "must be class or mean, not tokens")
+    }
+    guard evaluation.everySteps == 0 || !data.validation.isEmpty else {
+      throw ConfigurationError(
+        "evaluation.everySteps",
+        "needs labelled shards in data.validation; name some, or set it to 0")
     }
   }
 
@@ -320,6 +346,9 @@ extension TrainingConfiguration {
       ("logging.everySteps", Double(logging.everySteps), 1),
       ("logging.validateEverySteps", Double(logging.validateEverySteps), 0),
       ("logging.validationBatches", Double(logging.validationBatches), 1),
+      ("evaluation.everySteps", Double(evaluation.everySteps), 0),
+      ("evaluation.trainImages", Double(evaluation.trainImages), 1),
+      ("evaluation.validationImages", Double(evaluation.validationImages), 1),
       ("optimizer.learningRate", optimizer.learningRate, 0),
       ("optimizer.minimumLearningRate", optimizer.minimumLearningRate, 0),
       ("optimizer.weightDecay", optimizer.weightDecay, 0),

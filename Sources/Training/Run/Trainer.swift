@@ -25,6 +25,8 @@ public final class Trainer {
   private var pendingFailure: (any Error)?
   private var dataWaitMilliseconds = 0.0
   private let stop: StopDecision
+  /// Made when it is first due.
+  private var online: OnlineEvaluation?
   /// Why all ranks stop.
   private var stopReason: StopReason?
   /// Whether some rank was writing a checkpoint at the end of the step.
@@ -97,6 +99,7 @@ public final class Trainer {
     guard var record = try update(loader) else { return false }
     step += 1
     try validate(&record)
+    try evaluate(&record)
     let checkpoint = Result { try afterStep(isLast: step == last) }
     if case .success(let seconds?) = checkpoint {
       record.set("checkpointStallMilliseconds", seconds * 1e3)
@@ -311,6 +314,16 @@ public final class Trainer {
       record.set(
         "validation" + scalar.name.prefix(1).uppercased() + scalar.name.dropFirst(), scalar.value)
     }
+  }
+
+  /// Adds the nearest-neighbour accuracy where one is due.
+  private func evaluate(_ record: inout StepRecord) throws {
+    guard stopReason == nil, isDue(run.configuration.training.evaluation.everySteps) else { return }
+    let evaluation = try online ?? OnlineEvaluation(run)
+    online = evaluation
+    let accuracy = try evaluation.evaluate()
+    record.set("knnTop1", accuracy.top1Share)
+    record.set("knnTop5", accuracy.top5Share)
   }
 
   private func stepInfo() -> StepInfo {

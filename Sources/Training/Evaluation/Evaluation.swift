@@ -1,0 +1,120 @@
+public import DataParallel
+import Files
+import Foundation
+import Interfaces
+import ShardedData
+
+/// `cae-dist evaluate`: what an encoder is worth.
+public enum Evaluation {
+  /// Collective: every rank calls it with the same request. Blocking. The first rank writes the
+  /// result, its confusion matrix and the head.
+  ///
+  /// - Parameters:
+  ///   - log: Gets progress on the first rank.
+  ///   - report: Gets the result there.
+  public static func run(
+    _ cluster: Cluster, _ request: () throws -> EvaluationRequest,
+    log: @escaping (String) -> Void, report: (EvaluationResult) throws -> Void
+  ) throws -> ExitCode {
+    try run(cluster.group, request, log: log, report: report)
+    return .success
+  }
+
+  static func run(
+    _ group: any ProcessGroup, _ request: () throws -> EvaluationRequest,
+    log: @escaping (String) -> Void, report: (EvaluationResult) throws -> Void
+  ) throws {
+    let agreement = Agreement(group)
+    let started = ProcessInfo.processInfo.systemUptime
+    let setup = try EvaluationSetup(try agreement.run(request), group, log: log)
+    let folder = try makeFolder(setup)
+    let files = "\(folder)/\(setup.request.name(step: setup.encoder.step))"
+    var (result, accuracy) = try evaluate(setup, files: files)
+    result.seconds = ProcessInfo.processInfo.systemUptime - started
+    try agreement.run {
+      guard group.rank == 0 else { return }
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      try Files.writeAtomically(Array(try encoder.encode(result)), to: "\(files).json")
+      try Files.writeAtomically(
+        Array(table(accuracy.confusion, setup.train.index.classNames).utf8),
+        to: "\(files)-confusion.csv")
+      try report(result)
+    }
+  }
+
+  private static func makeFolder(_ setup: EvaluationSetup) throws -> String {
+    let path = setup.encoder.path
+    let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    let folder = setup.request.output ?? "\(parent)/evaluations"
+    try setup.agreement.run {
+      if setup.group.rank == 0 { try Files.makeDirectory(folder) }
+    }
+    return folder
+  }
+
+  private static func evaluate(
+    _ setup: EvaluationSetup, files: String
+  ) throws -> (EvaluationResult, Accuracy) {
+    switch setup.request.recipe {
+    case .nearestNeighbours(let count):
+      return try nearestNeighbours(setup, count: count, files: files)
+    case .linear(let options), .attentive(let options):
+      try setup.agreement.run {
+        try options.validate(worldSize: setup.group.worldSize, samples: setup.train.count)
+      }
+      try setup.prepareValidation()
+      let probe = try ProbeEvaluation(setup, options, file: "\(files).h5")
+      let (found, best) = try probe.run()
+      var result = result(setup, found.running, files: files)
+      result.batchStatisticsTop1 = found.batch.top1Share
+      result.batchStatisticsTop5 = found.batch.top5Share
+      result.bestTop1 = best?.bestTop1
+      result.bestEpoch = best?.bestEpoch
+      result.recipe = setup.request.head.map { "head of \($0)" } ?? options.text
+      return (result, found.running)
+    }
+  }
+
+  private static func nearestNeighbours(
+    _ setup: EvaluationSetup, count: Int, files: String
+  ) throws -> (EvaluationResult, Accuracy) {
+    let bank = try setup.store(setup.train, transform: setup.plainTransform, name: "training")
+    let queries = try setup.store(
+      setup.validation, transform: setup.plainTransform, name: "validation")
+    let search = NearestNeighbours(
+      bank: bank, neighbours: min(count, bank.count), classes: setup.train.classes,
+      pool: setup.pool)
+    let plain = try search.accuracy(of: queries, isCentred: false, setup.group)
+    let centred = try search.accuracy(of: queries, isCentred: true, setup.group)
+    var result = result(setup, plain, files: files)
+    result.centredTop1 = centred.top1Share
+    result.centredTop5 = centred.top5Share
+    result.recipe = "k \(count), cosine, votes weighted by exp(cosine / 0.07)"
+    return (result, plain)
+  }
+
+  private static func result(
+    _ setup: EvaluationSetup, _ accuracy: Accuracy, files: String
+  ) -> EvaluationResult {
+    EvaluationResult(
+      protocol: setup.request.recipe.name, encoder: setup.request.source,
+      features: setup.request.source == .pixels ? "pixel" : setup.request.kind.rawValue,
+      checkpoint: setup.encoder.path, step: setup.encoder.step, top1: accuracy.top1Share,
+      top5: accuracy.top5Share, count: accuracy.count, classes: setup.train.classes, seconds: 0,
+      files: files)
+  }
+
+  /// Rows are true classes, columns answers.
+  private static func table(_ confusion: [[Int]], _ names: [String]) -> String {
+    let labels = confusion.indices.map { index in
+      let name = names.indices.contains(index) ? names[index] : "\(index)"
+      return "\"\(name.replacingOccurrences(of: "\"", with: "\"\""))\""
+    }
+    let rows = zip(labels, confusion).map { label, counts in
+      ([label] + counts.map(String.init)).joined(separator: ",")
+    }
+    return ((["\"true class\"" + labels.map { ",\($0)" }.joined()]) + rows).joined(separator: "\n")
+      + "\n"
+  }
+}
