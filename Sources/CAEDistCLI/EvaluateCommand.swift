@@ -7,11 +7,10 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate",
     abstract: "What a pretrained encoder is worth: nearest neighbours, probes.",
     discussion: "Example: mpirun -n 8 cae-dist evaluate knn runs/quickstart",
-    subcommands: [KNN.self, Linear.self, Attentive.self])
+    subcommands: [Knn.self, Linear.self, Attentive.self])
 
-  struct KNN: ParsableCommand {
+  struct Knn: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "knn",
       abstract: "Classifies by the nearest training images; trains nothing.",
       discussion: """
         The k images with the largest cosine vote with weight exp(cosine / 0.07).

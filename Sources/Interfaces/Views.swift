@@ -22,8 +22,37 @@ public struct ViewSpecification: Equatable, Codable, Sendable {
   }
 }
 
+/// How the box of a training crop is drawn.
+public enum CropSampling: String, Codable, Sendable {
+  /// Up to ten boxes, of which the first that lies in the image is taken; then the middle.
+  case rejection
+  /// One box, of which width and height are cut off at those of the image.
+  case clamped
+}
+
+/// Random operations on the resized 8-bit picture: RandAugment with two of fifteen operations,
+/// each applied with probability 1/2, of increasing severity.
+///
+/// - SeeAlso: Cubuk et al., arXiv:1909.13719; timm's `rand-m9-mstd0.5-inc1`.
+public struct RandAugmentPlan: Equatable, Codable, Sendable {
+  /// Mean and standard deviation of the normal distribution that each operation's magnitude comes
+  /// from; it is then limited to [0, 10].
+  public var magnitude: Double
+  public var magnitudeDeviation: Double
+  /// What pixels from outside of the picture are, a value a channel.
+  public var fill: [UInt8]
+
+  /// - Parameter mean: Of pixels in [0, 1], a value a channel: what lies outside is the mean.
+  public init(magnitude: Double = 9, magnitudeDeviation: Double = 0.5, mean: [Float]) {
+    self.magnitude = magnitude
+    self.magnitudeDeviation = magnitudeDeviation
+    fill = mean.map { UInt8(min(max((255 * $0).rounded(.toNearestOrEven), 0), 255)) }
+  }
+}
+
 /// What the loader makes of every sample: colour jitter, a horizontal flip, then one crop box, then
-/// each view of that same box. Masks are no business of the loader.
+/// each view of that same box: resized, changed by RandAugment, normalized, partly erased. Masks
+/// are no business of the loader.
 public struct ViewPlan: Equatable, Sendable {
   /// Share of the image's area that a crop may take; `1...1` with `cropAspect` 1...1 takes all.
   public var cropScale: ClosedRange<Double>
@@ -40,6 +69,11 @@ public struct ViewPlan: Equatable, Sendable {
   /// Images are decoded for pictures of this size where it is larger than that of all views: how far
   /// they are decoded at reduced size must not depend on whether tokens are computed or read.
   public var pictureSize = 0
+  public var cropSampling = CropSampling.rejection
+  /// Only for images of 1 or 3 channels. Nil: none.
+  public var randAugment: RandAugmentPlan?
+  /// How likely a view has a rectangle of normal noise in place of normalized pixels; 0: never.
+  public var randomErasing = 0.0
 
   public init(
     cropScale: ClosedRange<Double>, cropAspect: ClosedRange<Double>, flipProbability: Double,

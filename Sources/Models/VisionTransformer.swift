@@ -3,36 +3,53 @@ public import TensorCore
 
 /// The encoder: a vision transformer that sees only the patches it is given.
 ///
-/// Parameters under `encoder.`; fixed sine-cosine positions, class token first, final norm.
+/// Parameters under the given name; fixed sine-cosine positions, class token first, final norm.
 /// - SeeAlso: Dosovitskiy et al., arXiv:2010.11929; with visible patches only: CAE,
 ///   arXiv:2202.03026, section 3.
 public final class VisionTransformer {
+  /// What encoders of pretraining and of fine-tuning differ in.
+  public struct Options: Sendable {
+    /// Every block has a learned bias of attention scores by relative position. All patches must
+    /// be visible then.
+    public var hasRelativePositionBias: Bool
+    public var hasFinalNorm: Bool
+
+    public static let pretraining = Options(hasRelativePositionBias: false, hasFinalNorm: true)
+    public static let fineTuning = Options(hasRelativePositionBias: true, hasFinalNorm: false)
+  }
+
   public let configuration: VisionTransformerConfiguration
   /// `[patches, C]`.
   public let positions: Tensor
   private let classToken: Parameter
   private let patchEmbedding: Linear
   private let blocks: TransformerStack
-  private let norm: LayerNorm
+  private let norm: LayerNorm?
 
+  /// - Parameter name: Before the names of all parameters, with a dot; empty: nothing is.
   public init(
     _ name: String, _ configuration: VisionTransformerConfiguration,
-    scheme: InitializationScheme, in tree: ParameterTree
+    scheme: InitializationScheme, options: Options = .pretraining, in tree: ParameterTree
   ) {
+    let prefix = name.isEmpty ? "" : name + "."
     self.configuration = configuration
     let width = configuration.embedDim
     positions = SinCosPositionEmbedding.table(grid: configuration.grid, width: width)
-    classToken = tree.add("\(name).cls_token", [1, 1, width], .token)
+    classToken = tree.add("\(prefix)cls_token", [1, 1, width], .token)
     patchEmbedding = Linear(
-      patchEmbedding: "\(name).patch_embed.proj", channels: configuration.channels,
+      patchEmbedding: "\(prefix)patch_embed.proj", channels: configuration.channels,
       patchSize: configuration.patchSize, outputs: width, in: tree)
+    var block = BlockConfiguration(
+      width: width, heads: configuration.numHeads, mlpRatio: configuration.mlpRatio,
+      layerScaleInit: configuration.layerScaleInit, scheme: scheme)
+    if options.hasRelativePositionBias {
+      block.relativePositions = RelativePositionIndex(
+        rows: configuration.grid, columns: configuration.grid)
+    }
     blocks = TransformerStack(
-      "\(name).blocks",
-      BlockConfiguration(
-        width: width, heads: configuration.numHeads, mlpRatio: configuration.mlpRatio,
-        layerScaleInit: configuration.layerScaleInit, scheme: scheme),
-      depth: configuration.depth, dropPathRate: configuration.dropPathRate, in: tree)
-    norm = LayerNorm("\(name).norm", width, in: tree)
+      "\(prefix)blocks", block, depth: configuration.depth,
+      dropPathRate: configuration.dropPathRate, in: tree)
+    norm = options.hasFinalNorm ? LayerNorm("\(prefix)norm", width, in: tree) : nil
   }
 
   /// The position table as published: the zero row of the class token, then the patches.
@@ -46,7 +63,7 @@ public final class VisionTransformer {
     return full
   }
 
-  /// Latents of the class token and of the kept patches, after the final norm.
+  /// Latents of the class token and of the kept patches, after the final norm if there is one.
   ///
   /// - Parameters:
   ///   - images: `[B, channels, S, S]`, normalized.
@@ -70,6 +87,8 @@ public final class VisionTransformer {
     let tokens = tape.addPositions(
       patchEmbedding(.constant(pixels), tape), Positions(table: positions, indices: patches),
       prefix: classToken)
-    return norm(blocks(tokens, context, branch: branch), tape)
+    let latents = blocks(tokens, context, branch: branch)
+    guard let norm else { return latents }
+    return norm(latents, tape)
   }
 }

@@ -20,7 +20,9 @@ public final class ParameterTree {
   public struct Entry {
     public let parameter: Parameter
     public let initializer: Initializer
-    public let hasWeightDecay: Bool
+    public internal(set) var hasWeightDecay: Bool
+    /// Factor on the learning rate.
+    public internal(set) var learningRateScale = 1.0
   }
 
   public private(set) var entries: [Entry] = []
@@ -48,6 +50,22 @@ public final class ParameterTree {
         hasWeightDecay: weightDecay ?? (shape.rank > 1 && !name.hasSuffix(".bias"))))
     flatCount += (shape.count + 15) / 16 * 16
     return parameter
+  }
+
+  /// Gives every parameter a factor on the learning rate, by its name. To be called before there is
+  /// an optimizer.
+  public func scaleLearningRates(_ scale: (String) -> Double) {
+    for index in entries.indices {
+      entries[index].learningRateScale = scale(entries[index].parameter.name)
+    }
+  }
+
+  /// Takes parameters that weight decay would touch out of it. To be called before there is an
+  /// optimizer.
+  public func exemptFromWeightDecay(_ names: Set<String>) {
+    for index in entries.indices where names.contains(entries[index].parameter.name) {
+      entries[index].hasWeightDecay = false
+    }
   }
 
   /// Values of a parameter that are summed up together in norms; where ranks share a parameter,

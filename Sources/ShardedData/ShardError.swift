@@ -31,6 +31,8 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
   case unreachable(path: String, attempts: Int, reason: String)
   /// Views that normalize another number of channels than the images have.
   case channelCount(path: String, images: Int, view: Int)
+  /// RandAugment is for images of 1 or 3 channels.
+  case randAugmentChannels(path: String, images: Int)
   /// A source to be packed that is not what it should be.
   case badSource(path: String, reason: String)
   /// The folder has shards of that name, which a new packing would mix with its own.
@@ -112,6 +114,10 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
     case .channelCount(let path, let images, let view):
       return "The images of \(path) have \(images) channel(s), but a view normalizes \(view); give "
         + "a mean and a standard deviation for each channel."
+    case .randAugmentChannels(let path, let images):
+      return
+        "The images of \(path) have \(images) channels, but RandAugment is for images of 1 or 3; "
+        + "turn it off."
     case .badSource(let path, let reason):
       return "Cannot pack \(path): \(reason)."
     case .alreadyPacked(let path, let name, let found, let expected):

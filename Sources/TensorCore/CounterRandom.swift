@@ -1,3 +1,5 @@
+import Glibc
+
 /// What a random number is for. Streams with different purposes never share numbers.
 public struct RandomStream: Equatable, Sendable {
   public let rawValue: UInt32
@@ -14,6 +16,9 @@ public struct RandomStream: Equatable, Sendable {
   public static let samplerRuns = RandomStream(rawValue: 8)
   public static let samplerRun = RandomStream(rawValue: 9)
   public static let packing = RandomStream(rawValue: 10)
+  public static let randAugment = RandomStream(rawValue: 20)
+  public static let randomErasing = RandomStream(rawValue: 21)
+  public static let mixup = RandomStream(rawValue: 22)
   /// Stochastic depth; the branch number is added.
   public static func dropPath(branch: Int) -> RandomStream {
     RandomStream(rawValue: 0x1_0000 + UInt32(branch))
@@ -75,6 +80,27 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
   /// Uniform in [lower, upper).
   public mutating func uniform(_ lower: Double, _ upper: Double) -> Double {
     lower + (upper - lower) * uniform()
+  }
+
+  /// Two independent draws from the standard normal distribution, by Box and Muller's transform.
+  public mutating func normalPair() -> (Double, Double) {
+    // One minus a number in [0, 1): the logarithm of zero is not needed.
+    let radius = (-2 * Glibc.log(1 - uniform())).squareRoot()
+    let angle = 2 * Double.pi * uniform()
+    return (radius * Glibc.cos(angle), radius * Glibc.sin(angle))
+  }
+
+  /// A draw from Beta(alpha, alpha), by Joehnk's method: of pairs `(u^(1/alpha), v^(1/alpha))` the
+  /// first whose sum `s` is at most 1 gives `u^(1/alpha) / s`. Quick for an alpha of about 1.
+  ///
+  /// - Precondition: `alpha` is above 0.
+  /// - SeeAlso: Joehnk, Metrika 8, 1964.
+  public mutating func beta(_ alpha: Double) -> Double {
+    precondition(alpha > 0, "a beta distribution of \(alpha)")
+    while true {
+      let (x, y) = (Glibc.pow(uniform(), 1 / alpha), Glibc.pow(uniform(), 1 / alpha))
+      if x + y > 0, x + y <= 1 { return x / (x + y) }
+    }
   }
 
   /// Uniform over `0..<bound` without bias (Lemire's multiply and reject).

@@ -161,7 +161,28 @@ extension GradientRuleCase {
             q: AttentionInput(x[0], column: 2), k: AttentionInput(x[1], column: 1),
             v: AttentionInput(x[1], column: 5), heads: 1, headDim: 4))
       }),
+    relativePositions("relative positions", batch: 3, rows: 2, columns: 3),
+    relativePositions(
+      "relative positions and more samples than groups", batch: 6, rows: 2, columns: 1),
   ]
+
+  /// Tables of zeros and of other values differ in what the softmax makes of them.
+  private static func relativePositions(
+    _ label: String, batch: Int, rows: Int, columns: Int
+  ) -> GradientRuleCase {
+    let index = RelativePositionIndex(rows: rows, columns: columns)
+    return GradientRuleCase(
+      label, inputs: [[batch, index.tokens, 18]],
+      parameters: { TapeModel(["table": [index.tableRows, 2]]) },
+      objective: { model, tape, x in
+        scalar(
+          tape,
+          tape.attention(
+            q: AttentionInput(x[0]), k: AttentionInput(x[0], column: 6),
+            v: AttentionInput(x[0], column: 12), heads: 2, headDim: 3,
+            bias: RelativePositionBias(table: model["table"], index: index)))
+      })
+  }
 
   static let residual = [
     GradientRuleCase(
@@ -216,6 +237,34 @@ extension GradientRuleCase {
         let left = tape.sliceTokens(x[0], start: 0, count: 3)
         let right = tape.sliceTokens(x[0], start: 1, count: 3)
         return scalar(tape, tape.residual(left, right, gamma: nil, sampleScale: nil))
+      }),
+  ]
+
+  static let meanOfTokens = [
+    GradientRuleCase(
+      "behind the class token", inputs: [[3, 5, 4]],
+      objective: { _, tape, x in scalar(tape, tape.meanOfTokens(x[0])) }),
+    GradientRuleCase(
+      "of all tokens", inputs: [[2, 3, 9]],
+      objective: { _, tape, x in scalar(tape, tape.meanOfTokens(x[0], start: 0)) }),
+  ]
+
+  static let softCrossEntropy = [
+    GradientRuleCase(
+      "two classes and smoothing", inputs: [[4, 5]],
+      objective: { _, tape, x in
+        let targets = MixedTargets(
+          first: TokenIndices([0, 4, 2, 1]), second: TokenIndices([1, 2, 4, 1]),
+          firstShare: 0.3, smoothing: 0.1)
+        return tape.crossEntropy(x[0], targets: targets).loss
+      }),
+    GradientRuleCase(
+      "behind a linear layer", inputs: [[3, 4]], parameters: { TapeModel(["w": [9, 4]]) },
+      objective: { model, tape, x in
+        let targets = MixedTargets(
+          first: TokenIndices([8, 0, 5]), second: TokenIndices([5, 0, 8]), firstShare: 0.8,
+          smoothing: 0)
+        return tape.crossEntropy(tape.linear(x[0], weight: model["w"]), targets: targets).loss
       }),
   ]
 

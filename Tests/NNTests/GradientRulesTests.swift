@@ -9,7 +9,7 @@ import Testing
 /// new case here not until it has graphs to check.
 enum RuleName: String, CaseIterable, Sendable {
   case linear, layerNorm, attention, residual, addPositions, repeatToken, sliceTokens
-  case crossEntropy, meanSquaredError, batchNorm, recomputed
+  case meanOfTokens, crossEntropy, softCrossEntropy, meanSquaredError, batchNorm, recomputed
 
   init(_ operation: NN.Operation) {
     switch operation {
@@ -20,7 +20,9 @@ enum RuleName: String, CaseIterable, Sendable {
     case .addPositions: self = .addPositions
     case .repeatToken: self = .repeatToken
     case .sliceTokens: self = .sliceTokens
+    case .meanOfTokens: self = .meanOfTokens
     case .crossEntropy: self = .crossEntropy
+    case .softCrossEntropy: self = .softCrossEntropy
     case .meanSquaredError: self = .meanSquaredError
     case .batchNorm: self = .batchNorm
     case .recomputed: self = .recomputed
@@ -36,7 +38,9 @@ enum RuleName: String, CaseIterable, Sendable {
     case .addPositions: GradientRuleCase.addPositions
     case .repeatToken: GradientRuleCase.repeatToken
     case .sliceTokens: GradientRuleCase.sliceTokens
+    case .meanOfTokens: GradientRuleCase.meanOfTokens
     case .crossEntropy: GradientRuleCase.crossEntropy
+    case .softCrossEntropy: GradientRuleCase.softCrossEntropy
     case .meanSquaredError: GradientRuleCase.meanSquaredError
     case .batchNorm: GradientRuleCase.batchNorm
     case .recomputed: GradientRuleCase.recomputed

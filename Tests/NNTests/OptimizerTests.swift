@@ -34,6 +34,33 @@ import Testing
   /// Three updates of parameters below 1, each rounded a few times to 6e-8.
   static let tolerance: Float = 1e-6
 
+  /// A factor of 0.5 on some parameters: as if they had been trained alone at half the rate, to the
+  /// bit.
+  @Test func learningRatesAreScaledByParameter() throws {
+    let names = ["w", "b", "v", "gamma"]
+    func trained(rate: Double, _ scales: [String: Double]) throws -> [[Float]] {
+      let model = model()
+      model.tree.scaleLearningRates { scales[$0] ?? 1 }
+      let optimizer = AdamW(
+        AdamWConfiguration(clipNorm: 0), for: model.tree, allocator: HeapAllocator())
+      for step in 1...3 {
+        setGradients(model, seed: UInt64(step), range: -1...1)
+        _ = try optimizer.update(
+          model.parameters, gradients: model.gradients, gradientCount: 1, learningRate: rate,
+          step: step, pool: model.pool)
+      }
+      return names.map { model.parameters.tensor(model[$0]).values }
+    }
+    let whole = try trained(rate: 0.01, [:])
+    let half = try trained(rate: 0.005, [:])
+    let mixed = try trained(rate: 0.01, ["b": 0.5, "v": 0.5])
+    for (index, name) in names.enumerated() {
+      let expected = ["b", "v"].contains(name) ? half : whole
+      #expect(sameBits(mixed[index], expected[index]), "\(name)")
+      #expect(!sameBits(half[index], whole[index]))
+    }
+  }
+
   private func model() -> TapeModel {
     TapeModel(["w": [5, 7], "b": [7], "v": [3, 3], "gamma": [19]])
   }

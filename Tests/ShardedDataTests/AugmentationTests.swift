@@ -86,6 +86,31 @@ import Testing
         == CropBox(left: 0, top: 0, width: 100, height: 60))
   }
 
+  /// One draw of area and aspect, cut off at the image: a square of the whole area of an oblong
+  /// image keeps the shorter side and is placed along the longer.
+  @Test func clampedCropsAreCutOffAtTheImage() {
+    var clamped = plan(scale: 1...1, aspect: 1...1)
+    clamped.cropSampling = .clamped
+    let boxes = draws(clamped, width: 100, height: 60).map(\.box)
+    // sqrt(6000) = 77.46.
+    #expect(Set(boxes.map(\.width)) == [77])
+    #expect(Set(boxes.map(\.height)) == [60])
+    #expect(Set(boxes.map(\.left)) == Set(0...23))
+    clamped.cropScale = 0.08...1
+    clamped.cropAspect = 0.75...(4.0 / 3)
+    for draw in draws(clamped, width: 33, height: 64) {
+      #expect(draw.box.left >= 0 && draw.box.left + draw.box.width <= 33)
+      #expect(draw.box.top >= 0 && draw.box.top + draw.box.height <= 64)
+    }
+    // Where the first attempt fits, both ways of sampling give the same box.
+    var rejecting = clamped
+    rejecting.cropSampling = .rejection
+    rejecting.cropScale = 0.2...0.4
+    clamped.cropScale = 0.2...0.4
+    #expect(
+      draws(rejecting, width: 60, height: 60) == draws(clamped, width: 60, height: 60))
+  }
+
   @Test func drawsDependOnSeedEpochAndSampleOnly() {
     func draw(seed: UInt64, epoch: Int, sample: Int) -> AugmentationDraw {
       Augmentation.draw(

@@ -1,6 +1,7 @@
 import Glibc
 import Interfaces
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import ShardedData
@@ -91,6 +92,85 @@ import Testing
       }
       expectNormalized(batch.views[0], position: position, pixels: middle, view: view)
     }
+  }
+
+  /// Crop, resize, flip, RandAugment on bytes, normalize, erase; for any number of threads.
+  @Test func augmentationsFollowTheResize() throws {
+    var plan = trainingPlan
+    plan.randAugment = RandAugmentPlan(mean: plan.views[0].mean)
+    plan.randomErasing = 0.5
+    var values: [[Float]] = []
+    for threads in [1, 3] {
+      let loader = try BatchLoader(
+        index: index, transform: .training(plan), options: options(threads: threads),
+        schedule: schedule(3))
+      values.append(try batches(loader).flatMap { $0.views.flatMap(\.values) })
+    }
+    #expect(values[0] == values[1])
+    let plain = try BatchLoader(
+      index: index, transform: .training(trainingPlan), options: options(), schedule: schedule(3))
+    let augment = RandAugment()
+    var expected: [Float] = []
+    for batch in try batches(plain) {
+      for (view, tensor) in zip(plan.views, batch.views) {
+        for (position, key) in batch.keys.enumerated() {
+          expected += augmented(tensor, position, key, view, plan, augment)
+        }
+      }
+    }
+    #expect(largestDifference(values[0], expected) == 0)
+    #expect(Set(expected).count > 1000)
+  }
+
+  @Test func twoChannelsAreNotAugmented() throws {
+    let index = try packSynthetic(
+      folder.path + "/two", shape: ImageShape(height: 8, width: 8, channels: 2), shardSize: 20)
+    var plan = trainingPlan
+    plan.views = [
+      ViewSpecification(size: 8, filter: .bicubic, mean: [0, 0], standardDeviation: [1, 1])
+    ]
+    plan.randAugment = RandAugmentPlan(mean: [0, 0])
+    let error = #expect(throws: ShardError.self) {
+      _ = try BatchLoader(
+        index: index, transform: .training(plan), options: options(), schedule: schedule(1))
+    }
+    #expect(error?.description.contains("have 2 channels, but RandAugment") == true)
+  }
+
+  /// What RandAugment and erasing make of a plain view.
+  private func augmented(
+    _ tensor: Tensor, _ position: Int, _ key: SampleKey, _ view: ViewSpecification,
+    _ plan: ViewPlan, _ augment: RandAugment
+  ) -> [Float] {
+    let area = view.size * view.size
+    let start = tensor.pointer + position * 3 * area
+    var bytes = [UInt8](repeating: 0, count: 4 * area)
+    for index in 0..<3 * area {
+      let (channel, pixel) = (index / area, index % area)
+      let value = start[index] * view.standardDeviation[channel] + view.mean[channel]
+      bytes[4 * pixel + channel] = UInt8((value * 255).rounded())
+    }
+    var operations = Augmentation.random(.randAugment, plan: plan, seed: 3, key: key, name: "")
+    let draws = RandAugment.Draws(plan.randAugment!, random: &operations)
+    let pixels = bytes.withUnsafeBufferPointer {
+      TestImage(
+        augment.apply(
+          draws,
+          to: PixelView(
+            pointer: $0.baseAddress!, width: view.size, height: view.size, channels: 3,
+            pixelStride: 4))
+      ).pixels
+    }
+    var result = (0..<3 * area).map { index -> Float in
+      let channel = index / area
+      let value = Float(pixels[index % area * 3 + channel]) / 255
+      return (value - view.mean[channel]) / view.standardDeviation[channel]
+    }
+    var erasing = Augmentation.random(.randomErasing, plan: plan, seed: 3, key: key, name: "")
+    RandomErasing.apply(
+      to: &result, channels: 3, size: view.size, probability: plan.randomErasing,
+      random: &erasing)
+    return result
   }
 
   @Test func jitterChangesTheWholeImageBeforeTheCrop() throws {

@@ -87,4 +87,33 @@ import Testing
       }
     }
   }
+
+  @Test func normalPairsAreStandardNormalAndIndependent() {
+    var random = CounterRandom(seed: 6, stream: .synthetic)
+    let pairs = (0..<20_000).map { _ in random.normalPair() }
+    let count = Double(pairs.count)
+    for values in [pairs.map(\.0), pairs.map(\.1)] {
+      let mean = values.reduce(0, +) / count
+      let variance = values.reduce(0) { $0 + $1 * $1 } / count
+      #expect(abs(mean) < 0.025)
+      #expect(abs(variance - 1) < 0.04)
+      #expect(abs(Double(values.count { $0 > 1.644854 }) / count - 0.05) < 0.006)
+    }
+    #expect(abs(pairs.reduce(0) { $0 + $1.0 * $1.1 } / count) < 0.025)
+  }
+
+  /// Beta(a, a) has mean 1/2 and variance 1 / (4 (2 a + 1)).
+  @Test(arguments: [0.2, 0.8, 1.0, 2.0]) func betaHasItsMoments(alpha: Double) {
+    var random = CounterRandom(seed: 7, stream: .synthetic)
+    let values = (0..<20_000).map { _ in random.beta(alpha) }
+    #expect(values.allSatisfy { (0...1).contains($0) })
+    let count = Double(values.count)
+    let mean = values.reduce(0, +) / count
+    let variance = values.reduce(0) { $0 + ($1 - 0.5) * ($1 - 0.5) } / count
+    #expect(abs(mean - 0.5) < 0.012)
+    #expect(abs(variance - 1 / (4 * (2 * alpha + 1))) < 0.004)
+    let low = Double(values.count { $0 < 0.1 }) / count
+    if alpha == 1 { #expect(abs(low - 0.1) < 0.01) }
+    if alpha == 2 { #expect(abs(low - 0.028) < 0.005) }
+  }
 }

@@ -88,4 +88,41 @@ import Testing
     TokenKernel.addSerially(source, to: &target, count: count)
     #expect(target == expected)
   }
+
+  /// Sums of at most 17 values below 1 in Float.
+  static let meanTolerance: Float = 1e-6
+
+  @Test(arguments: oddColumns, [(1, 0), (4, 1), (17, 1), (17, 16)])
+  func meansOverTokens(columns: Int, size: (tokens: Int, start: Int)) {
+    let (batch, tokens, start) = (3, size.tokens, size.start)
+    var values = TestValues(5)
+    let x = values.floats(batch * tokens * columns)
+    let dOutput = values.floats(batch * columns)
+    let expected = (0..<batch * columns).map { index -> Float in
+      let (sample, column) = (index / columns, index % columns)
+      let sum = (start..<tokens).reduce(0.0) {
+        $0 + Double(x[(sample * tokens + $1) * columns + column])
+      }
+      return Float(sum / Double(tokens - start))
+    }
+    let dExpected = x.indices.map { index -> Float in
+      let (row, column) = (index / columns, index % columns)
+      guard row % tokens >= start else { return 0 }
+      return Float(Double(dOutput[row / tokens * columns + column]) / Double(tokens - start))
+    }
+    let results = withEveryPool { pool in
+      var (output, dX) = (dOutput.map { _ in Float.nan }, x.map { _ in Float.nan })
+      TokenKernel.mean(
+        pool, x: x, tokens: tokens, start: start, output: &output, batch: batch, columns: columns)
+      TokenKernel.meanBackward(
+        pool, dOutput: dOutput, tokens: tokens, start: start, dX: &dX, batch: batch,
+        columns: columns)
+      return (output, dX)
+    }
+    #expect(largestDifference(results[0].0, expected) < TokenKernelTests.meanTolerance)
+    #expect(largestDifference(results[0].1, dExpected) < TokenKernelTests.meanTolerance)
+    for other in results {
+      #expect(sameBits(other.0, results[0].0) && sameBits(other.1, results[0].1))
+    }
+  }
 }

@@ -11,7 +11,9 @@ enum GradientRules {
     case .addPositions(let record): addPositions(record, gradient, &pass)
     case .repeatToken(let record): repeatToken(record, gradient, &pass)
     case .sliceTokens(let record): sliceTokens(record, gradient, &pass)
+    case .meanOfTokens(let record): meanOfTokens(record, gradient, &pass)
     case .crossEntropy(let record): crossEntropy(record, gradient, &pass)
+    case .softCrossEntropy(let record): softCrossEntropy(record, gradient, &pass)
     case .meanSquaredError(let record): meanSquaredError(record, gradient, &pass)
     case .batchNorm(let record): batchNorm(record, gradient, &pass)
     case .recomputed(let record): recompute(record, gradient, &pass)
@@ -90,8 +92,17 @@ enum GradientRules {
       gradients = inputs.map { Tensor(repeating: 0, shape: $0.variable.shape) }
     }
     let places = zip(inputs, gradients).map { input, gradient in input.operand(in: gradient) }
+    let bias = record.bias.map { bias in
+      (
+        values: bias.values(on: pass.tape, record.shape),
+        partials: Tensor(uninitialized: [record.shape.biasGradientCount])
+      )
+    }
     AttentionKernel.backward(
       pass.pool, record.shape, q: record.q.operand, k: record.k.operand, v: record.v.operand,
+      bias: bias.map {
+        AttentionKernel.BiasGradient(bias: $0.values.pointer, partials: $0.partials.pointer)
+      },
       output: AttentionOperand(pointer: record.output.pointer, rowStride: record.output.columns),
       logSumExp: record.logSumExp.pointer,
       dOutput: AttentionOperand(pointer: dOutput.pointer, rowStride: dOutput.columns),
@@ -99,6 +110,26 @@ enum GradientRules {
     // Also keeps gradients that nobody wants alive while the kernel writes to them.
     for (input, gradient) in zip(inputs, gradients).prefix(record.usesThirds ? 1 : 3) {
       pass.give(input.variable.id, gradient)
+    }
+    if let table = record.bias, let bias {
+      scatter(bias.partials, record.shape, table, &pass)
+      withExtendedLifetime(bias.values) {}
+    }
+  }
+
+  /// The bias' gradient is summed over the batch, then over all places that look at an entry.
+  private static func scatter(
+    _ partials: Tensor, _ shape: AttentionShape, _ bias: RelativePositionBias,
+    _ pass: inout BackwardPass
+  ) {
+    let pool = pass.pool
+    pass.sink.accumulate(bias.table) { dTable, beta in
+      bias.index.indices.withUnsafePointer { index in
+        RelativePositionBiasKernel.scatter(
+          pool, partials: partials.pointer, groups: shape.biasGroups, index: index,
+          count: bias.index.indices.count, heads: shape.heads, entries: bias.index.tableRows,
+          dTable: dTable, beta: beta)
+      }
     }
   }
 
@@ -178,6 +209,33 @@ enum GradientRules {
       target: dX.pointer, targetRows: shape[1], targetStart: record.start, batch: shape[0],
       count: record.count, columns: shape[2])
     pass.give(record.id, dX)
+  }
+
+  /// Every token of the mean gets its share; the others zero.
+  private static func meanOfTokens(
+    _ record: MeanOfTokensRecord, _ dOutput: Tensor, _ pass: inout BackwardPass
+  ) {
+    let shape = record.shape
+    let dX = Tensor(uninitialized: shape)
+    TokenKernel.meanBackward(
+      pass.pool, dOutput: dOutput.pointer, tokens: shape[1], start: record.start, dX: dX.pointer,
+      batch: shape[0], columns: shape[2])
+    pass.give(record.id, dX)
+  }
+
+  /// `(softmax - target) / rows`, written over the logits.
+  private static func softCrossEntropy(
+    _ record: SoftCrossEntropyRecord, _ dLoss: Tensor, _ pass: inout BackwardPass
+  ) {
+    let logits = record.logits.value
+    let rows = record.targets.first.count
+    let pool = pass.pool
+    record.targets.withSoftTargets { targets in
+      CrossEntropyKernel.backward(
+        pool, logits: logits.pointer, targets: targets, logSumExp: record.logSumExp.pointer,
+        scale: dLoss.pointer[0] / Float(rows), rows: rows, classes: logits.count / rows)
+    }
+    pass.give(record.logits.id, logits)
   }
 
   /// `(softmax - onehot) / rows`, written over the logits: they are not needed any more.

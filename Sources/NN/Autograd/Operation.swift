@@ -10,7 +10,9 @@ enum Operation {
   case addPositions(AddPositionsRecord)
   case repeatToken(RepeatTokenRecord)
   case sliceTokens(SliceTokensRecord)
+  case meanOfTokens(MeanOfTokensRecord)
   case crossEntropy(CrossEntropyRecord)
+  case softCrossEntropy(SoftCrossEntropyRecord)
   case meanSquaredError(MeanSquaredErrorRecord)
   case batchNorm(BatchNormRecord)
   case recomputed(RecomputedRecord)
@@ -24,7 +26,10 @@ enum Operation {
     case .addPositions(let record): record.prefix.map { [$0] } ?? []
     case .repeatToken(let record): [record.token]
     case .recomputed(let record): record.parameters
-    case .attention, .sliceTokens, .crossEntropy, .meanSquaredError, .batchNorm: []
+    case .attention(let record): record.bias.map { [$0.table] } ?? []
+    case .sliceTokens, .meanOfTokens, .crossEntropy, .softCrossEntropy, .meanSquaredError,
+      .batchNorm:
+      []
     }
   }
 }
@@ -53,6 +58,7 @@ struct AttentionRecord {
   let q: AttentionInput
   let k: AttentionInput
   let v: AttentionInput
+  let bias: RelativePositionBias?
   let output: Tensor
   let logSumExp: Tensor
 
@@ -91,6 +97,18 @@ struct SliceTokensRecord {
   let shape: Shape
   let start: Int
   let count: Int
+}
+
+struct MeanOfTokensRecord {
+  let id: Int?
+  let shape: Shape
+  let start: Int
+}
+
+struct SoftCrossEntropyRecord {
+  let logits: Variable
+  let targets: MixedTargets
+  let logSumExp: Tensor
 }
 
 struct CrossEntropyRecord {

@@ -147,25 +147,29 @@ extension Tape {
     return record(y, .layerNorm(operation), saved: .normalized(operation))
   }
 
-  /// `softmax(q k^T / sqrt(headDim)) v` for all heads: `[B, Tq, heads * headDim]`.
+  /// `softmax(q k^T / sqrt(headDim) + bias) v` for all heads: `[B, Tq, heads * headDim]`.
   public func attention(
-    q: AttentionInput, k: AttentionInput, v: AttentionInput, heads: Int, headDim: Int
+    q: AttentionInput, k: AttentionInput, v: AttentionInput, heads: Int, headDim: Int,
+    bias: RelativePositionBias? = nil
   ) -> Variable {
     let shape = AttentionShape(
       batch: q.variable.shape[0], heads: heads, headDim: headDim, queries: q.variable.shape[1],
       keys: k.variable.shape[1])
     let output = Tensor(uninitialized: [shape.batch, shape.queries, heads * headDim])
     let logSumExp = Tensor(uninitialized: [shape.logSumExpCount])
+    let values = bias.map { $0.values(on: self, shape) }
     AttentionKernel.forward(
       pool, shape, q: q.operand, k: k.operand, v: v.operand,
+      bias: values.map { UnsafePointer($0.pointer) },
       output: AttentionOperand(pointer: output.pointer, rowStride: output.columns),
       logSumExp: logSumExp.pointer)
     let inputs = [q.variable, k.variable, v.variable]
-    guard records(inputs) else { return .constant(output) }
+    guard records(inputs, bias.map { [$0.table] } ?? []) else { return .constant(output) }
     return record(
       output,
       .attention(
-        AttentionRecord(shape: shape, q: q, k: k, v: v, output: output, logSumExp: logSumExp)))
+        AttentionRecord(
+          shape: shape, q: q, k: k, v: v, bias: bias, output: output, logSumExp: logSumExp)))
   }
 
   /// `x + s gamma branch`: layer scale `gamma` `[C]` and a stochastic-depth factor a sample.
@@ -268,7 +272,7 @@ extension Tape {
     return scalar(loss, of: [prediction], .meanSquaredError(record))
   }
 
-  private func scalar(
+  func scalar(
     _ value: Double, of inputs: [Variable], _ operation: Operation
   ) -> ScalarVariable {
     let tensor = Tensor(repeating: Float(value), shape: [1])

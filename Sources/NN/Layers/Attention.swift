@@ -3,23 +3,31 @@ import TensorCore
 /// Multi-head self-attention with one fused projection.
 ///
 /// `qkv.weight` `[3 C, C]`: rows of q, then k, then v, head-major in each. Queries and values have
-/// a bias, keys have none. `proj` maps the heads back.
+/// a bias, keys have none. `proj` maps the heads back. With relative positions, the scores get a
+/// learned bias from `relative_position_bias_table`, which starts at zero.
 public struct SelfAttention {
   private let heads: Int
   private let width: Int
   private let qkv: Parameter
   private let qBias: Parameter
   private let vBias: Parameter
+  private let positionBias: RelativePositionBias?
   private let projection: Linear
 
   public init(
     _ name: String, width: Int, heads: Int, block: Int, in tree: ParameterTree,
-    _ scheme: InitializationScheme
+    _ scheme: InitializationScheme, relativePositions: RelativePositionIndex? = nil
   ) {
     self.heads = heads
     self.width = width
     qBias = tree.add("\(name).q_bias", [width], .constant(0))
     vBias = tree.add("\(name).v_bias", [width], .constant(0))
+    positionBias = relativePositions.map { index in
+      RelativePositionBias(
+        table: tree.add(
+          "\(name).relative_position_bias_table", [index.tableRows, heads], .constant(0)),
+        index: index)
+    }
     qkv = tree.add(
       "\(name).qkv.weight", [3 * width, width], scheme.linear(fanIn: width, fanOut: 3 * width))
     projection = Linear(
@@ -32,7 +40,8 @@ public struct SelfAttention {
       x, weight: qkv, bias: [BiasSlice(qBias), BiasSlice(start: 2 * width, vBias)])
     let heads = tape.attention(
       q: AttentionInput(joint), k: AttentionInput(joint, column: width),
-      v: AttentionInput(joint, column: 2 * width), heads: heads, headDim: width / heads)
+      v: AttentionInput(joint, column: 2 * width), heads: heads, headDim: width / heads,
+      bias: positionBias)
     return projection(heads, tape)
   }
 }

@@ -17,6 +17,15 @@ public struct Linear {
     bias = tree.add("\(name).bias", [outputs], .constant(0))
   }
 
+  /// A layer whose weight starts as `weightInitializer` says, such as a classifier.
+  public init(
+    _ name: String, inputs: Int, outputs: Int, in tree: ParameterTree,
+    weightInitializer: Initializer
+  ) {
+    weight = tree.add("\(name).weight", [outputs, inputs], weightInitializer)
+    bias = tree.add("\(name).bias", [outputs], .constant(0))
+  }
+
   /// The patch embedding: a convolution with kernel = stride = patch, as a product with patch rows.
   ///
   /// Its weight keeps the convolution's shape `[outputs, channels, p, p]`, and the start of tokens:

@@ -8,6 +8,8 @@ public struct BlockConfiguration: Sendable {
   /// Start of the layer scale; 0: no layer scale.
   public var layerScaleInit: Double
   public var scheme: InitializationScheme
+  /// Of the bias of self-attention in every block; nil: no bias.
+  public var relativePositions: RelativePositionIndex?
 
   public init(
     width: Int, heads: Int, mlpRatio: Double, layerScaleInit: Double, scheme: InitializationScheme
@@ -70,7 +72,7 @@ public struct TransformerBlock {
     norm1 = LayerNorm("\(name).norm1", configuration.width, in: tree)
     attention = SelfAttention(
       "\(name).attn", width: configuration.width, heads: configuration.heads, block: index,
-      in: tree, configuration.scheme)
+      in: tree, configuration.scheme, relativePositions: configuration.relativePositions)
     norm2 = LayerNorm("\(name).norm2", configuration.width, in: tree)
     mlp = MLP("\(name).mlp", configuration, block: index, in: tree)
   }

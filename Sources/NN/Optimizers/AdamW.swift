@@ -46,7 +46,7 @@ public final class AdamW {
   public let secondMoments: ShardBuffer
   private let configuration: AdamWConfiguration
   private let tree: ParameterTree
-  /// For each range its parts of one weight decay, so that the update is a few long passes.
+  /// For each range its parts of one weight decay and one learning rate, so that the update is a few long passes.
   private let segments: [[Segment]]
   /// Of the parameters that each range was left with; nil before the first update.
   private var checksums: [UInt32?]
@@ -54,6 +54,7 @@ public final class AdamW {
   private struct Segment {
     var range: Range<Int>
     let hasWeightDecay: Bool
+    let learningRateScale: Double
   }
 
   /// - Parameter ranges: Places that it updates; all by default.
@@ -76,10 +77,15 @@ public final class AdamW {
       let start = entry.parameter.offset
       let part = (start..<start + (entry.parameter.count + 15) / 16 * 16).clamped(to: range)
       if part.isEmpty { continue }
-      if let last = segments.last, last.hasWeightDecay == entry.hasWeightDecay {
+      if let last = segments.last, last.hasWeightDecay == entry.hasWeightDecay,
+        last.learningRateScale == entry.learningRateScale
+      {
         segments[segments.count - 1].range = last.range.lowerBound..<part.upperBound
       } else {
-        segments.append(Segment(range: part, hasWeightDecay: entry.hasWeightDecay))
+        segments.append(
+          Segment(
+            range: part, hasWeightDecay: entry.hasWeightDecay,
+            learningRateScale: entry.learningRateScale))
       }
     }
     return segments
@@ -108,7 +114,8 @@ public final class AdamW {
       var sums = AdamWKernel.Checksums()
       for segment in parts {
         let update = AdamWStep(
-          learningRate: Float(learningRate), beta1: Float(configuration.beta1),
+          learningRate: Float(learningRate * segment.learningRateScale),
+          beta1: Float(configuration.beta1),
           beta2: Float(configuration.beta2), epsilon: Float(configuration.epsilon),
           weightDecay: segment.hasWeightDecay ? Float(configuration.weightDecay) : 0,
           gradientScale: Float(scale), step: step)

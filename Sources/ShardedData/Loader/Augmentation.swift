@@ -27,20 +27,20 @@ public enum Augmentation {
   ///
   /// Up to ten attempts: `area = U(scale) x W x H`, `ratio = exp(U(log aspect))`,
   /// `w = round(sqrt(area x ratio))`, `h = round(sqrt(area / ratio))`; a box that fits is placed
-  /// uniformly. If none fits: the largest box in the middle whose aspect lies in the range.
+  /// uniformly. If none fits: the largest box in the middle whose aspect lies in the range. With
+  /// `clamped` crops: one attempt, `w` and `h` cut off at the image's.
   ///
   /// - Parameters:
   ///   - width: Of the image. - height: Of the image.
   ///   - name: The sample's key; only looked at for fixed views.
-  /// - SeeAlso: The two-picture crop of CAE (arXiv:2202.03026) and BEiT (arXiv:2106.08254).
+  /// - SeeAlso: The two-picture crop of CAE (arXiv:2202.03026) and BEiT (arXiv:2106.08254); clamped:
+  ///   the crop of BYOL (arXiv:2006.07733) and of MAE's linear probe.
   public static func draw(
     plan: ViewPlan, width: Int, height: Int, seed: UInt64, key: SampleKey, name: String = ""
   ) -> AugmentationDraw {
-    var random = random(plan: plan, seed: seed, key: key, name: name)
+    var random = random(.augmentation, plan: plan, seed: seed, key: key, name: name)
     let isFlipped = random.uniform() < plan.flipProbability
-    let box =
-      firstFitting(plan: plan, width: width, height: height, random: &random)
-      ?? fallback(aspect: plan.cropAspect, width: width, height: height)
+    let box = box(plan: plan, width: width, height: height, random: &random)
     // Last, so that jitter leaves flips and boxes as they are.
     let jitter =
       plan.colorJitter > 0
@@ -48,41 +48,59 @@ public enum Augmentation {
     return AugmentationDraw(isFlipped: isFlipped, box: box, jitter: jitter)
   }
 
-  private static func firstFitting(
+  private static func box(
     plan: ViewPlan, width: Int, height: Int, random: inout CounterRandom
-  ) -> CropBox? {
-    for _ in 0..<attempts {
-      if let box = attempt(plan: plan, width: width, height: height, random: &random) {
-        return box
+  ) -> CropBox {
+    switch plan.cropSampling {
+    case .rejection:
+      for _ in 0..<attempts {
+        let size = size(plan: plan, width: width, height: height, random: &random)
+        guard size.width > 0, size.height > 0, size.width <= width, size.height <= height else {
+          continue
+        }
+        return placed(size.width, size.height, in: width, height, &random)
       }
+      return fallback(aspect: plan.cropAspect, width: width, height: height)
+    case .clamped:
+      let size = size(plan: plan, width: width, height: height, random: &random)
+      return placed(
+        min(max(size.width, 1), width), min(max(size.height, 1), height), in: width, height,
+        &random)
     }
-    return nil
   }
 
-  private static func random(
-    plan: ViewPlan, seed: UInt64, key: SampleKey, name: String
+  /// The random numbers of one purpose for a sample: by seed, epoch and sample, or with fixed views
+  /// by name and view.
+  static func random(
+    _ stream: RandomStream, plan: ViewPlan, seed: UInt64, key: SampleKey, name: String
   ) -> CounterRandom {
     guard plan.fixedViews > 0 else {
-      return CounterRandom(
-        seed: seed, epoch: key.epoch, sample: key.sample, stream: .augmentation)
+      return CounterRandom(seed: seed, epoch: key.epoch, sample: key.sample, stream: stream)
     }
     var hash = Hash64()
     hash.update(name)
     return CounterRandom(
       seed: 0, epoch: key.epoch % plan.fixedViews,
-      sample: Int(truncatingIfNeeded: hash.finalize()), stream: .augmentation)
+      sample: Int(truncatingIfNeeded: hash.finalize()), stream: stream)
   }
 
-  private static func attempt(
+  /// Width and height of a box of random area and aspect.
+  private static func size(
     plan: ViewPlan, width: Int, height: Int, random: inout CounterRandom
-  ) -> CropBox? {
+  ) -> (width: Int, height: Int) {
     let scale = random.uniform(plan.cropScale.lowerBound, plan.cropScale.upperBound)
     let area = scale * Double(width * height)
     let ratio = exp(
       random.uniform(log(plan.cropAspect.lowerBound), log(plan.cropAspect.upperBound)))
-    let w = Int((area * ratio).squareRoot().rounded(.toNearestOrEven))
-    let h = Int((area / ratio).squareRoot().rounded(.toNearestOrEven))
-    guard w > 0, h > 0, w <= width, h <= height else { return nil }
+    return (
+      Int((area * ratio).squareRoot().rounded(.toNearestOrEven)),
+      Int((area / ratio).squareRoot().rounded(.toNearestOrEven))
+    )
+  }
+
+  private static func placed(
+    _ w: Int, _ h: Int, in width: Int, _ height: Int, _ random: inout CounterRandom
+  ) -> CropBox {
     let top = random.integer(below: height - h + 1)
     let left = random.integer(below: width - w + 1)
     return CropBox(left: left, top: top, width: w, height: h)

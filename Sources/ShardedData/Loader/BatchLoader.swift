@@ -49,6 +49,9 @@ public final class BatchLoader {
     where count != stored {
       throw .channelCount(path: index.shards[0].path, images: stored, view: count)
     }
+    if case .training(let plan) = transform, plan.randAugment != nil, ![1, 3].contains(stored) {
+      throw .randAugmentChannels(path: index.shards[0].path, images: stored)
+    }
     let pipeline = LoaderPipeline(
       index: index, transform: transform, tokens: tokens, channels: channels, options: options,
       schedule: schedule)

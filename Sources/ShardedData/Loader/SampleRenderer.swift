@@ -1,5 +1,6 @@
 import Files
 import Interfaces
+import TensorCore
 
 /// Makes the normalized views of samples. Not for use from two threads at once.
 final class SampleRenderer {
@@ -8,6 +9,7 @@ final class SampleRenderer {
   private let decoder: SampleDecoder
   private let resampler = Resampler()
   private let colorJitter = ColorJitter()
+  private let randAugment = RandAugment()
 
   init(transform: LoaderTransform, channels: Int, seed: UInt64) {
     self.transform = transform
@@ -28,7 +30,7 @@ final class SampleRenderer {
       let draw = Augmentation.draw(
         plan: plan, width: size.width, height: size.height, seed: seed, key: key,
         name: sample.key)
-      try renderCrop(sample, size, plan, draw, outputs, &laps)
+      try renderCrop(sample, size, plan, draw, key, outputs, &laps)
     case .evaluation(let views, let cropShare):
       let fits = views.map {
         Fit(width: size.width, height: size.height, size: $0.size, cropShare: cropShare)
@@ -44,7 +46,8 @@ final class SampleRenderer {
 
   private func renderCrop(
     _ sample: StoredSample, _ size: (width: Int, height: Int), _ plan: ViewPlan,
-    _ draw: AugmentationDraw, _ outputs: [UnsafeMutablePointer<Float>], _ laps: inout LoaderLaps
+    _ draw: AugmentationDraw, _ key: SampleKey, _ outputs: [UnsafeMutablePointer<Float>],
+    _ laps: inout LoaderLaps
   ) throws(ShardError) {
     let box = draw.isFlipped ? draw.box.mirrored(inWidth: size.width) : draw.box
     let largest = plan.views.map(\.size).reduce(plan.pictureSize, max)
@@ -58,24 +61,39 @@ final class SampleRenderer {
       region = try decoder.region(of: sample, box: box, needed: (largest, largest))
     }
     laps.lap(.decode)
+    func random(_ stream: RandomStream) -> CounterRandom {
+      Augmentation.random(stream, plan: plan, seed: seed, key: key, name: sample.key)
+    }
+    let operations = plan.randAugment.map { settings in
+      var random = random(.randAugment)
+      return RandAugment.Draws(settings, random: &random)
+    }
     for (number, view) in plan.views.enumerated() {
       let whole = CropBox(left: 0, top: 0, width: view.size, height: view.size)
       render(
         region, isFlipped: draw.isFlipped,
         fit: Fit(width: view.size, height: view.size, window: whole), view: number,
-        output: outputs[number], &laps)
+        operations: operations, output: outputs[number], &laps)
+      guard plan.randomErasing > 0 else { continue }
+      var random = random(.randomErasing)
+      RandomErasing.apply(
+        to: outputs[number], channels: region.pixels.channels, size: view.size,
+        probability: plan.randomErasing, random: &random)
+      laps.lap(.normalize)
     }
   }
 
   private func render(
     _ region: DecodedRegion, isFlipped: Bool, fit: Fit, view number: Int,
-    output: UnsafeMutablePointer<Float>, _ laps: inout LoaderLaps
+    operations: RandAugment.Draws? = nil, output: UnsafeMutablePointer<Float>,
+    _ laps: inout LoaderLaps
   ) {
     let view = transform.views[number]
     for first in stride(from: 0, to: region.pixels.channels, by: PixelView.groupSize) {
-      let resized = resampler.resize(
+      var resized = resampler.resize(
         region.pixels.channelGroup(from: first), box: region.box, isFlipped: isFlipped,
         toWidth: fit.width, toHeight: fit.height, window: fit.window, filter: view.filter)
+      if let operations { resized = randAugment.apply(operations, to: resized) }
       laps.lap(.resample)
       normalize(
         resized, view: view, first: first, output: output + first * view.size * view.size)

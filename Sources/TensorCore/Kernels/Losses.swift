@@ -52,7 +52,7 @@ public enum CrossEntropyKernel {
   }
 
   @inline(__always)
-  private static func sumOfExponentials(
+  static func sumOfExponentials(
     _ row: UnsafePointer<Float>, _ shift: Float, count: Int
   ) -> Float {
     var sums = Lanes.zero
@@ -67,7 +67,7 @@ public enum CrossEntropyKernel {
   }
 
   @inline(__always)
-  private static func isFirstMaximum(
+  static func isFirstMaximum(
     _ row: UnsafePointer<Float>, _ target: Int, _ largest: Float
   ) -> Bool {
     guard row[target] == largest else { return false }

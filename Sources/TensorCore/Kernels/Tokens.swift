@@ -60,6 +60,44 @@ public enum TokenKernel {
     }
   }
 
+  /// `output[b] = mean over t of x[b, start + t]`, x `[B, tokens, C]`, output `[B, C]`.
+  ///
+  /// - Precision: Float, in the order of tokens.
+  public static func mean(
+    _ pool: ThreadPool, x: UnsafePointer<Float>, tokens: Int, start: Int,
+    output: UnsafeMutablePointer<Float>, batch: Int, columns: Int
+  ) {
+    let factor = 1 / Float(tokens - start)
+    pool.runSlabs(of: batch, as: .elementwise) { slab, _ in
+      for sample in slab {
+        let sum = output + sample * columns
+        sum.update(repeating: 0, count: columns)
+        for token in start..<tokens {
+          addRow(x + (sample * tokens + token) * columns, to: sum, count: columns)
+        }
+        VectorMath.map(columns, sum, sum) { $0 * factor }
+      }
+    }
+  }
+
+  /// `dX[b, start + t] = dOutput[b] / (tokens - start)`, and zero before `start`.
+  public static func meanBackward(
+    _ pool: ThreadPool, dOutput: UnsafePointer<Float>, tokens: Int, start: Int,
+    dX: UnsafeMutablePointer<Float>, batch: Int, columns: Int
+  ) {
+    let factor = 1 / Float(tokens - start)
+    pool.runSlabs(of: batch * tokens, as: .elementwise) { slab, _ in
+      for row in slab {
+        let target = dX + row * columns
+        if row % tokens < start {
+          target.update(repeating: 0, count: columns)
+        } else {
+          VectorMath.map(columns, dOutput + row / tokens * columns, target) { $0 * factor }
+        }
+      }
+    }
+  }
+
   /// `target += source`, element-wise.
   public static func add(
     _ pool: ThreadPool, _ source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>,

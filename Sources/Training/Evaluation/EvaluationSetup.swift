@@ -81,6 +81,8 @@ final class EvaluationSetup {
       cropScale: 0.08...1, cropAspect: 0.75...4 / 3, flipProbability: 0.5,
       views: [encoder.configuration.training.encoderView])
     if case .fixed(let count) = views { plan.fixedViews = count }
+    // As published: linear probes crop without trying again.
+    if case .linear = request.recipe { plan.cropSampling = .clamped }
     return .training(plan)
   }
 
