@@ -33,6 +33,7 @@ let settings: [SwiftSetting] =
 let argumentParser: Target.Dependency = .product(
   name: "ArgumentParser", package: "swift-argument-parser")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
   .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
@@ -53,6 +54,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],
   targets: [
     systemLibrary("CMPI", pkgConfig: "ompi-c", apt: "libopenmpi-dev"),
@@ -63,6 +65,7 @@ let package = Package(
     systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg62-turbo-dev"),
 
     module("Files", []),
+    module("EventFiles", ["Files", protobuf]),
     module("MPI", ["CMPI"]),
     module("HDF5", ["CHDF5"]),
     module("ZlibCodec", ["CZlib"]),
@@ -80,8 +83,8 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "Files", "Artifacts", "NN", "Models", "ShardedData", "DataParallel", "Interfaces",
-        "TensorCore", yams,
+        "Files", "EventFiles", "Artifacts", "NN", "Models", "ShardedData", "DataParallel",
+        "Interfaces", "TensorCore", yams,
       ],
       // What `cae-dist` alone runs; a link to the file in Configs.
       resources: [.embedInCode("Resources/quickstart.yaml")], swiftSettings: settings),
@@ -91,9 +94,15 @@ let package = Package(
         "Artifacts", "Training", "Models", "ShardedData", "DataParallel", "NN", "Files",
         "Interfaces", "TensorCore",
       ]),
+    module(
+      "Reporting",
+      [
+        "Training", "Models", "NN", "ShardedData", "DataParallel", "Interfaces", "TensorCore",
+        "Files", "PNGCodec",
+      ]),
     .executableTarget(
       name: "CAEDistCLI",
-      dependencies: ["Training", "Diagnostics", "ShardedData", argumentParser],
+      dependencies: ["Training", "Diagnostics", "Reporting", "ShardedData", argumentParser],
       swiftSettings: settings),
 
     .target(
@@ -101,6 +110,7 @@ let package = Package(
       dependencies: ["NN", "Models", "ShardedData", "Training", "Interfaces", "TensorCore"],
       path: "Tests/TestSupport", swiftSettings: settings),
     tests("FilesTests", ["Files"]),
+    tests("EventFilesTests", ["EventFiles", "Files", protobuf]),
     tests("MPITests", ["MPI"]),
     tests("HDF5Tests", ["HDF5"]),
     tests("TensorCoreTests", ["TensorCore"]),
@@ -124,6 +134,7 @@ let package = Package(
         "Training", "Models", "NN", "DataParallel", "ShardedData", "Artifacts", "TensorCore",
         "Interfaces", "Files", "JPEGCodec",
       ]),
+    tests("ReportingTests", ["Reporting", "Training", "ShardedData", "Files", "PNGCodec"]),
     tests("CLITests", ["Artifacts", "Files", "HDF5", "PNGCodec"]),
     tests("RepositoryTests", ["Training", "Files"]),
   ],

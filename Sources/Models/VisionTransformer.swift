@@ -23,7 +23,7 @@ public final class VisionTransformer {
   public let positions: Tensor
   private let classToken: Parameter
   private let patchEmbedding: Linear
-  private let blocks: TransformerStack
+  let blocks: TransformerStack
   private let norm: LayerNorm?
 
   /// - Parameter name: Before the names of all parameters, with a dot; empty: nothing is.
@@ -73,6 +73,13 @@ public final class VisionTransformer {
   public func callAsFunction(
     _ images: Tensor, patches: [Int32], _ context: ForwardContext, branch: Int
   ) -> Variable {
+    let latents = blocks(
+      embed(images, patches: patches, context), context, branch: branch)
+    return norm.map { $0(latents, context.tape) } ?? latents
+  }
+
+  /// The class token and the kept patches with their positions, `[B, 1 + count, C]`.
+  func embed(_ images: Tensor, patches: [Int32], _ context: ForwardContext) -> Variable {
     let tape = context.tape
     let batch = images.shape[0]
     let count = patches.count / batch
@@ -84,11 +91,8 @@ public final class VisionTransformer {
         imageSize: configuration.imageSize, patchSize: configuration.patchSize, positions: base,
         batch: batch, count: count, output: pixels.pointer)
     }
-    let tokens = tape.addPositions(
+    return tape.addPositions(
       patchEmbedding(.constant(pixels), tape), Positions(table: positions, indices: patches),
       prefix: classToken)
-    let latents = blocks(tokens, context, branch: branch)
-    guard let norm else { return latents }
-    return norm(latents, tape)
   }
 }

@@ -43,9 +43,9 @@ struct CommandLineTests {
         "bench tokenizer",
         "checkpoint diff", "checkpoint inspect", "checkpoint list", "checkpoint merge",
         "checkpoint prune", "checkpoint verify", "config print", "data inspect", "data pack",
-        "data verify", "evaluate attentive", "evaluate knn", "evaluate linear", "features", "plan",
-        "pretrain", "tokenizer encode", "tokenizer fit", "tokenizer inspect",
-        "verify",
+        "data verify", "evaluate attentive", "evaluate knn", "evaluate linear", "features",
+        "picture attention", "picture loss", "picture masks", "picture reconstruction", "plan",
+        "pretrain", "report", "tokenizer encode", "tokenizer fit", "tokenizer inspect", "verify",
       ])
   }
 

@@ -9,6 +9,7 @@ import Testing
   static let allowed: [String: Set<String>] = [
     "CMPI": [], "CHDF5": [], "CBLAS": [], "CZlib": [], "CPNG": [], "CJPEG": [],
     "Files": [],
+    "EventFiles": ["Files", "SwiftProtobuf"],
     "MPI": ["CMPI"],
     "HDF5": ["CHDF5"],
     "ZlibCodec": ["CZlib"],
@@ -24,18 +25,25 @@ import Testing
     ],
     "DataParallel": ["MPI", "HDF5", "Files", "NN", "Interfaces", "TensorCore"],
     "Training": [
-      "Files", "Artifacts", "NN", "Models", "ShardedData", "DataParallel", "Interfaces",
-      "TensorCore", "Yams",
+      "Files", "EventFiles", "Artifacts", "NN", "Models", "ShardedData", "DataParallel",
+      "Interfaces", "TensorCore", "Yams",
     ],
     "Diagnostics": [
       "Artifacts", "Training", "Models", "ShardedData", "DataParallel", "NN", "Files", "Interfaces",
       "TensorCore",
     ],
-    "CAEDistCLI": ["Training", "Diagnostics", "ShardedData", "ArgumentParser"],
+    "Reporting": [
+      "Training", "Models", "NN", "ShardedData", "DataParallel", "Interfaces", "TensorCore",
+      "Files",
+      "PNGCodec",
+    ],
+    "CAEDistCLI": ["Training", "Diagnostics", "Reporting", "ShardedData", "ArgumentParser"],
   ]
 
   private static let system: Set<String> = ["Glibc", "Synchronization"]
-  private static let withFoundation: Set<String> = ["Training", "Diagnostics", "CAEDistCLI"]
+  private static let withFoundation: Set<String> = [
+    "Training", "Diagnostics", "Reporting", "CAEDistCLI",
+  ]
   private static let testing: Set<String> = ["Testing", "Foundation", "TestSupport"]
 
   /// An import line: where it stands, and what it imports.
@@ -134,7 +142,9 @@ import Testing
       targets[String(name)] = Set(
         list.split(separator: ",").map { item in
           let word = item.trimmingCharacters(in: .whitespacesAndNewlines)
-          return ["yams": "Yams", "argumentParser": "ArgumentParser"][word]
+          return [
+            "yams": "Yams", "argumentParser": "ArgumentParser", "protobuf": "SwiftProtobuf",
+          ][word]
             ?? word.trimmingCharacters(in: CharacterSet(charactersIn: "\""))
         }.filter { !$0.isEmpty })
     }

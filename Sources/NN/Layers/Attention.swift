@@ -6,8 +6,8 @@ import TensorCore
 /// a bias, keys have none. `proj` maps the heads back. With relative positions, the scores get a
 /// learned bias from `relative_position_bias_table`, which starts at zero.
 public struct SelfAttention {
-  private let heads: Int
-  private let width: Int
+  let heads: Int
+  let width: Int
   private let qkv: Parameter
   private let qBias: Parameter
   private let vBias: Parameter
@@ -36,13 +36,17 @@ public struct SelfAttention {
 
   /// x `[B, T, C]` to `[B, T, C]`.
   public func callAsFunction(_ x: Variable, _ tape: Tape) -> Variable {
-    let joint = tape.linear(
-      x, weight: qkv, bias: [BiasSlice(qBias), BiasSlice(start: 2 * width, vBias)])
+    let joint = project(x, tape)
     let heads = tape.attention(
       q: AttentionInput(joint), k: AttentionInput(joint, column: width),
       v: AttentionInput(joint, column: 2 * width), heads: heads, headDim: width / heads,
       bias: positionBias)
     return projection(heads, tape)
+  }
+
+  /// Queries, keys and values side by side, `[B, T, 3 C]`.
+  func project(_ x: Variable, _ tape: Tape) -> Variable {
+    tape.linear(x, weight: qkv, bias: [BiasSlice(qBias), BiasSlice(start: 2 * width, vBias)])
   }
 }
 

@@ -53,8 +53,8 @@ public struct MLP {
 ///
 /// `x = x + s1 gamma1 Attention(LN1(x))`, then `x = x + s2 gamma2 MLP(LN2(x))`, x `[B, T, C]`.
 public struct TransformerBlock {
-  private let norm1: LayerNorm
-  private let attention: SelfAttention
+  let norm1: LayerNorm
+  let attention: SelfAttention
   private let norm2: LayerNorm
   private let mlp: MLP
   private let gamma1: Parameter?
@@ -95,7 +95,7 @@ public struct TransformerBlock {
 
 /// Blocks in a row, with stochastic depth rising linearly from 0 to `dropPathRate`.
 public struct TransformerStack {
-  private let blocks: [TransformerBlock]
+  let blocks: [TransformerBlock]
 
   public init(
     _ name: String, _ configuration: BlockConfiguration, depth: Int, dropPathRate: Double,

@@ -135,6 +135,8 @@ public struct LoggingSection: Codable, Sendable, Equatable {
   public var validateEverySteps = 1000
   /// Micro-batches of a held-out loss.
   public var validationBatches = 16
+  /// Also writes the figures of each step for TensorBoard: events.out.tfevents.* beside the metrics.
+  public var tensorBoard = true
 }
 
 /// A look at what the encoder has learned, while it is trained.

@@ -1,5 +1,7 @@
 import DataParallel
+import EventFiles
 import Files
+import Foundation
 import Interfaces
 
 /// The output folder of a run: its lock, metrics and checkpoints. Metrics are the first rank's,
@@ -10,6 +12,7 @@ public final class RunFolder {
   let checkpoints: CheckpointFolder
   private let lock: FileLock?
   private var metrics: MetricsFile?
+  private var events: EventFile?
 
   /// Makes and locks the folder on rank 0, and removes what a killed run has left half done.
   ///
@@ -26,18 +29,28 @@ public final class RunFolder {
     checkpoints.removeLeftovers()
   }
 
-  /// Writes the configuration and opens the metrics, cut after `step`.
+  /// Writes the configuration and opens metrics and TensorBoard's events, cut after `step`.
   func open(_ run: TrainingRun, step: Int) throws {
     guard lock != nil else { return }
     try Files.writeAtomically(
       Array(try run.configuration.yaml.utf8), to: "\(path)/configuration.yaml")
     metrics = try MetricsFile(path: "\(path)/metrics.jsonl", keepingThrough: step)
+    guard run.configuration.training.logging.tensorBoard else { return }
+    events = try EventFile(
+      folder: path, continuingAfter: step, time: Date().timeIntervalSince1970)
   }
 
-  func append(_ record: StepRecord) throws(FileError) { try metrics?.append(record) }
+  func append(_ record: StepRecord) throws(FileError) {
+    try metrics?.append(record)
+    try events?.append(
+      step: record.step, time: Date().timeIntervalSince1970, scalars: record.scalars)
+  }
 
   /// Brings the metrics to the disk, so that a checkpoint is never without those before it.
   var synchronization: @Sendable () throws -> Void {
-    { [metrics] in try metrics?.synchronize() }
+    { [metrics, events] in
+      try metrics?.synchronize()
+      try events?.synchronize()
+    }
   }
 }

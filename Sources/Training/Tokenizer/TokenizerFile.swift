@@ -85,7 +85,7 @@ public enum TokenizerFile {
   /// The decoder that belongs to a DALL-E encoder.
   ///
   /// - Throws: `ConfigurationError` under the option's name.
-  static func decoder(
+  public static func decoder(
     _ path: String, of encoder: DALLEEncoder
   ) throws(ConfigurationError) -> DALLEDecoder {
     let decoder: DALLEDecoder
