@@ -67,18 +67,23 @@ class Unpickler(pickle.Unpickler):
         raise Refusal(f"it needs {module}.{name}, which is no part of a model")
 
 
-def load(path):
-    """Tensors by name."""
+def read(path, unpickler=Unpickler):
+    """What was pickled, as far as the unpickler knows it."""
     reader = types.ModuleType("reader")
     reader.__dict__.update(vars(pickle))
-    reader.Unpickler = Unpickler
-    reader.load = lambda file, **options: Unpickler(file, **options).load()
+    reader.Unpickler = unpickler
+    reader.load = lambda file, **options: unpickler(file, **options).load()
     try:
-        content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+        return torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
     except Refusal:
         raise
     except Exception as error:
         raise Refusal(f"it cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def load(path):
+    """Tensors by name."""
+    content = read(path)
     if isinstance(content, Stub):
         tensors = {}
         collect(content, "", tensors)

@@ -24,6 +24,18 @@ public final class ArtifactReader {
     try wrapped { file throws(HDF5Error) in try file.root.group(group).memberNames() }
   }
 
+  /// Extents of a dataset.
+  public func shape(_ name: String) throws(ArtifactError) -> [Int] {
+    try wrapped { file throws(HDF5Error) in try file.root.dataset(name).shape }
+  }
+
+  /// Names of the members of the root, sorted.
+  public var names: [String] {
+    get throws(ArtifactError) {
+      try wrapped { file throws(HDF5Error) in try file.root.memberNames() }
+    }
+  }
+
   /// A dataset of numbers as floats.
   ///
   /// - Throws: Also where it has more than five dimensions.

@@ -12,6 +12,8 @@ struct SafetensorsHeader {
   }
 
   let entries: [String: Entry]
+  /// The texts of `__metadata__`.
+  let metadata: [String: String]
 
   private static func hasReferences(_ text: String) -> Bool {
     var (isInString, isEscaped) = (false, false)
@@ -49,14 +51,21 @@ struct SafetensorsHeader {
       let mapping = (try? Yams.compose(yaml: text))?.mapping
     else { throw SafetensorsFault("its header is not a JSON object") }
     var entries: [String: Entry] = [:]
+    var metadata: [String: String] = [:]
     for (key, value) in mapping {
       guard let name = key.scalar?.string else {
         throw SafetensorsFault("its header has a key that is no text")
       }
-      if name == "__metadata__" { continue }
+      if name == "__metadata__" {
+        for (key, text) in value.mapping ?? [:] {
+          if let key = key.scalar?.string, let text = text.scalar?.string { metadata[key] = text }
+        }
+        continue
+      }
       entries[name] = try SafetensorsHeader.entry(name, value)
     }
     self.entries = entries
+    self.metadata = metadata
     var end = 0
     for (name, entry) in entries.sorted(by: { ends($0.value) < ends($1.value) }) {
       guard entry.bytes.lowerBound == end else {

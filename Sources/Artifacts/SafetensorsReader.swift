@@ -53,6 +53,12 @@ public final class SafetensorsReader {
   /// Names of all tensors, sorted.
   public var names: [String] { header.entries.keys.sorted() }
 
+  /// What the file says about itself.
+  public var metadata: [String: String] { header.metadata }
+
+  /// Extents of a tensor; nil where there is none of that name.
+  public func shape(_ name: String) -> [Int]? { header.entries[name]?.shape }
+
   public func contains(_ name: String) -> Bool { header.entries[name] != nil }
 
   public func tensor(_ name: String) throws(ArtifactError) -> Tensor {

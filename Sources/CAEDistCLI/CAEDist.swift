@@ -16,8 +16,9 @@ struct CAEDist: ParsableCommand {
     version: Version.current,
     subcommands: [
       Pretrain.self, Verify.self, Bench.self, DataCommand.self, TokenizerCommand.self,
-      CheckpointCommand.self, EvaluateCommand.self, FeaturesCommand.self, PictureCommand.self,
-      ReportCommand.self, ConfigCommand.self, PlanCommand.self,
+      CheckpointCommand.self, EvaluateCommand.self, FeaturesCommand.self, ExportCommand.self,
+      ImportCommand.self, PictureCommand.self, ReportCommand.self, ConfigCommand.self,
+      PlanCommand.self,
     ],
     defaultSubcommand: Pretrain.self)
 

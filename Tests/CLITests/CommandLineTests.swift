@@ -43,7 +43,8 @@ struct CommandLineTests {
         "bench tokenizer",
         "checkpoint diff", "checkpoint inspect", "checkpoint list", "checkpoint merge",
         "checkpoint prune", "checkpoint verify", "config print", "data inspect", "data pack",
-        "data verify", "evaluate attentive", "evaluate knn", "evaluate linear", "features",
+        "data verify", "evaluate attentive", "evaluate knn", "evaluate linear", "export",
+        "features", "import",
         "picture attention", "picture loss", "picture masks", "picture reconstruction", "plan",
         "pretrain", "report", "tokenizer encode", "tokenizer fit", "tokenizer inspect", "verify",
       ])

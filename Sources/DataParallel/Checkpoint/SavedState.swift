@@ -79,13 +79,30 @@ public struct SavedState {
   }
 
   private func writeMerged(_ path: String) throws {
+    let groups = try SavedState.groups.map { ($0, try names(in: $0)) }
+    try SavedState.write(try header, groups, to: path) {
+      (try values($0, $1), try shape($0, $1))
+    }
+  }
+
+  /// Writes a merged file, tensor by tensor. Groups may be missing: weights have no moments.
+  ///
+  /// - Parameters:
+  ///   - part: The module, such as `encoder`, whose parameters the file has alone; nil: all of them.
+  ///   - path: Overwritten. Nobody waits for the disk.
+  ///   - tensor: Values and shape of a tensor of a group.
+  public static func write(
+    _ header: CheckpointHeader, _ groups: [(group: String, names: [String])], part: String? = nil,
+    to path: String, tensor: (_ group: String, _ name: String) throws -> ([Float], [Int])
+  ) throws {
     let merged = try HDF5File(path: path, .create)
-    try LogicalFile.write(try header, to: merged.root)
-    for group in SavedState.groups {
+    try LogicalFile.write(header, to: merged.root)
+    if let part { try merged.root.setAttribute(ParameterFile.partAttribute, part) }
+    for (group, names) in groups {
       try merged.root.createGroup(group)
-      for name in try names(in: group) {
-        try merged.root.write(
-          try values(group, name), to: "\(group)/\(name)", shape: try shape(group, name))
+      for name in names {
+        let (values, shape) = try tensor(group, name)
+        try merged.root.write(values, to: "\(group)/\(name)", shape: shape)
       }
     }
     try merged.close()

@@ -104,7 +104,8 @@ public final class CAE: PretrainingMethod {
 }
 
 extension CAE.Configuration {
-  func validate(for model: VisionTransformerConfiguration) throws(ConfigurationError) {
+  /// - Throws: A sentence for the first value that fits no model.
+  public func validate(for model: VisionTransformerConfiguration) throws(ConfigurationError) {
     try model.validate()
     try VisionTransformerConfiguration.validate(
       width: decoderDim, heads: decoderHeads, widthKey: "method.decoderDim",

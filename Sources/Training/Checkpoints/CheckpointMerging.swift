@@ -1,6 +1,5 @@
 import DataParallel
 import Files
-import Foundation
 
 /// One file of a checkpoint: `cae-dist checkpoint merge`.
 public enum CheckpointMerging {
@@ -9,26 +8,12 @@ public enum CheckpointMerging {
   /// - Parameter output: Must not exist yet; folders above it are made.
   /// - Returns: A sentence that says what was written.
   public static func merge(_ path: String, to output: String) throws -> String {
-    guard !Files.exists(output) else {
-      throw TrainingError.input(
-        path: output, reason: "the file exists already; remove it, or name another --output")
-    }
+    try OutputFile.requireNew(output)
     guard Files.isDirectory(path) || !Files.exists(path) else {
       throw TrainingError.input(path: path, reason: "that is a file; name a checkpoint folder")
     }
     let state = try SavedState(path: path)
-    let folder = URL(fileURLWithPath: output).deletingLastPathComponent().path
-    try Files.makeDirectory(folder)
-    let temporary = "\(output).tmp-\(getpid())"
-    do {
-      try state.merge(to: temporary)
-      try Files.synchronize(temporary)
-      try Files.rename(temporary, to: output)
-      try Files.synchronize(folder)
-    } catch {
-      try? Files.remove(temporary)
-      throw error
-    }
+    try OutputFile.write(output) { try state.merge(to: $0) }
     var count = 0
     for group in SavedState.groups { count += try state.names(in: group).count }
     return "\(output): step \(try state.header.step), \(count) tensors, "

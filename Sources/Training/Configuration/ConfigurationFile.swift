@@ -57,13 +57,23 @@ public enum ConfigurationFile {
     _ text: String, name: String, overrides: [String] = [],
     methods: [any PretrainingMethod.Type] = MethodRegistry.all
   ) throws(ConfigurationError) -> ResolvedConfiguration {
+    let resolved = try describe(text, name: name, overrides: overrides, methods: methods)
+    try resolved.training.validate()
+    return resolved
+  }
+
+  /// As above, but for what a file of weights says of itself: it may have no data.
+  static func describe(
+    _ text: String, name: String, overrides: [String] = [],
+    methods: [any PretrainingMethod.Type] = MethodRegistry.all
+  ) throws(ConfigurationError) -> ResolvedConfiguration {
     var user = try ConfigurationTree.parse(text, name: name)
     for override in overrides { user = try ConfigurationTree.apply(override, to: user) }
     let type = try methodType(user, methods)
     let merged = try overlaid(user, type)
     let tree = ConfigurationTree.expand(merged)
     let training = try ConfigurationTree.decode(TrainingConfiguration.self, from: tree, at: "")
-    try training.validate()
+    try training.model.validate()
     return ResolvedConfiguration(training: training, methodType: type, tree: tree)
   }
 

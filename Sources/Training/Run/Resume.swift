@@ -162,15 +162,21 @@ public struct Resume {
       point.notes = ["starting anew: no checkpoint in \(run.output)"]
       return point
     }
-    try agreement.run {
+    let part: String? = try agreement.run {
       if Files.isDirectory(source) || !Files.exists(source) {
         try CheckpointReader(path: source).loadParameters(into: run.optimizer)
-      } else {
-        try ParameterFile(path: source).loadParameters(into: run.optimizer)
+        return nil
       }
+      let file = try ParameterFile(path: source)
+      try file.loadParameters(into: run.optimizer)
+      return file.part
     }
     try run.optimizer.didLoad()
-    point.notes = ["starting anew from the weights of \(source)"]
+    point.notes = [
+      part.map {
+        "starting anew from the \($0) alone, the weights of \(source); all else is as drawn"
+      } ?? "starting anew from the weights of \(source)"
+    ]
     return point
   }
 }
