@@ -144,9 +144,7 @@ import Testing
     for ranks in [1, 3, 8] {
       var wanted = request(.attentive(attentive), output: "again\(ranks)")
       wanted.head = trained.files + ".h5"
-      var options = attentive
-      options.batchSize = 24
-      wanted.recipe = .attentive(options)
+      wanted.recipe = .attentive(.attentive)
       let result = try evaluate(wanted, ranks: ranks).result
       #expect(result.top1 == trained.top1)
       #expect(result.top5 == trained.top5)

@@ -61,6 +61,8 @@ public enum Evaluation {
       return try nearestNeighbours(setup, count: count, files: files)
     case .linear(let options), .attentive(let options):
       try setup.agreement.run {
+        // A head that is not trained has no batches.
+        guard setup.request.head == nil else { return }
         try options.validate(worldSize: setup.group.worldSize, samples: setup.train.count)
       }
       try setup.prepareValidation()
