@@ -1,5 +1,4 @@
 import DataParallel
-import Files
 import Interfaces
 public import NN
 import TensorCore
@@ -7,32 +6,22 @@ import TensorCore
 /// Weights of a run with the configuration that they were trained by: what evaluations, features and
 /// pictures start from.
 public struct EncoderCheckpoint {
-  /// Of the checkpoint folder or merged file.
-  public let path: String
-  /// Updates that the weights have seen.
-  public let step: Int
-  public let configuration: ResolvedConfiguration
-  private let state: SavedState
+  private let saved: SavedModel
 
   /// Checks every byte of a checkpoint.
   ///
-  /// - Parameter path: A checkpoint folder, a run, whose newest checkpoint is taken, or a merged
-  ///   file.
+  /// - Parameter path: A checkpoint folder, a run, whose newest complete checkpoint is taken, or a
+  ///   merged file.
   /// - Throws: `CheckpointError` for what is missing, damaged or something else.
-  public init(path: String) throws {
-    let found = try EncoderCheckpoint.checkpoint(of: path)
-    self.path = found
-    state = try SavedState(path: found)
-    let header = try state.header
-    step = header.step
-    configuration = try ConfigurationFile.resolve(header.configuration, name: found)
-  }
+  public init(path: String) throws { saved = try SavedModel(path: path) }
 
-  /// The folder that a run's results belong into; the file's own for a merged file.
-  public var runFolder: String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
-  }
+  /// Of the checkpoint folder or merged file.
+  public var path: String { saved.state.path }
+
+  /// Updates that the weights have seen.
+  public var step: Int { saved.header.step }
+
+  public var configuration: ResolvedConfiguration { saved.configuration }
 
   /// Fills parameters by their names.
   ///
@@ -42,6 +31,7 @@ public struct EncoderCheckpoint {
     _ tree: ParameterTree, into parameters: FlatBuffer,
     savedName: (String) -> String? = { $0 }
   ) throws {
+    let state = saved.state
     let names = Set(try state.names(in: "parameters"))
     for entry in tree.entries {
       let parameter = entry.parameter
@@ -60,17 +50,5 @@ public struct EncoderCheckpoint {
         parameters.pointer(parameter).update(from: base, count: parameter.count)
       }
     }
-  }
-
-  private static func checkpoint(of path: String) throws -> String {
-    let folder = CheckpointFolder(path)
-    guard Files.isDirectory(path), !Files.exists("\(path)/\(CheckpointFormat.manifest)") else {
-      return folder.path
-    }
-    guard let newest = folder.newest else {
-      throw ConfigurationError(
-        path, "holds no checkpoint; name a run, a checkpoint, or a file of checkpoint merge")
-    }
-    return newest
   }
 }

@@ -68,7 +68,7 @@ public final class FrozenEncoder {
     let found = try agreement.sentence(checkpoint?.path) ?? path
     let step = Int(try group.allReduceMaximum([Double(checkpoint?.step ?? 0)])[0])
     let encoder = try agreement.run {
-      let configuration = try ConfigurationFile.resolve(text, name: found)
+      let configuration = try ConfigurationFile.describe(text, name: found)
       return FrozenEncoder(
         configuration, path: found, step: source == .pretrained ? step : 0, source: source,
         pool: try pool(configuration))

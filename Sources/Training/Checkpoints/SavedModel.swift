@@ -21,7 +21,7 @@ struct SavedModel {
     guard Files.isDirectory(path), !CheckpointListing.isCheckpoint(path) else { return path }
     guard let newest = try CheckpointListing(run: path).checkpoints.first(where: \.isComplete)
     else {
-      throw TrainingError.input(path: path, reason: "the run has no complete checkpoint to export")
+      throw TrainingError.input(path: path, reason: "the run has no complete checkpoint")
     }
     return newest.path
   }
