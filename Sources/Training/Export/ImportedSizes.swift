@@ -59,7 +59,7 @@ struct ImportedSizes {
     result += scale(
       "model.layerScaleInit", names.parameters["encoder.blocks.0.gamma_1"] != nil,
       stored["layerScaleInit"] ?? (width == 1024 ? "1e-5" : "0.1"), isDescribed)
-    for key in ["mean", "standardDeviation"] {
+    for key in ["mean", "standardDeviation", "validationCropShare"] {
       if let text = stored[key] { result.append("data.\(key)=\(text)") }
     }
     return try result + (names.isEncoderOnly ? [] : decoder(options, isDescribed))

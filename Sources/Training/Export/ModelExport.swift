@@ -95,6 +95,7 @@ public enum ModelExport {
       ("layerScaleInit", "\(hasLayerScale ? model.layerScaleInit : 0)"),
       ("normEpsilon", "1e-06"), ("mean", "\(data.mean)"),
       ("standardDeviation", "\(data.standardDeviation)"),
+      ("validationCropShare", "\(data.validationCropShare)"),
       ("programVersion", saved.header.programVersion),
     ]
   }
