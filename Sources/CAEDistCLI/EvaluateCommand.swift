@@ -5,9 +5,9 @@ import Training
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
-    abstract: "What a pretrained encoder is worth: nearest neighbours, probes.",
+    abstract: "What a pretrained encoder is worth: nearest neighbours, probes, fine-tuning.",
     discussion: "Example: mpirun -n 8 cae-dist evaluate knn runs/quickstart",
-    subcommands: [Knn.self, Linear.self, Attentive.self])
+    subcommands: [Knn.self, Linear.self, Attentive.self, Finetune.self])
 
   struct Knn: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -96,6 +96,70 @@ struct EvaluateCommand: ParsableCommand {
       }
     }
   }
+
+  struct Finetune: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Trains encoder and classifier together, on all labels or a few.",
+      discussion: """
+        A run of the method supervised that starts from the encoder: AdamW with layer-wise learning \
+        rates, relative position bias, RandAugment, random erasing, Mixup, CutMix, label smoothing. \
+        The defaults are the published recipe for ImageNet, its learning rate scaled by batch / 4096. \
+        Checkpoints, metrics and configuration are in the folder of the result; stopped or killed, \
+        the same command goes on.
+
+        Examples:
+          mpirun -n 32 cae-dist evaluate finetune runs/base --train shards/train --validation shards/val
+          mpirun -n 8 cae-dist evaluate finetune runs/quickstart --epochs 30 --batch-size 128 \
+            --learning-rate 2e-3 --train-images 600 --set method.mixup=0
+        """)
+
+    @OptionGroup var options: EvaluationOptions
+
+    @Option(name: .long, help: "Passes over the training images; 100, ViT-L 50 by default.")
+    var epochs: Double?
+
+    @Option(name: .long, help: "Images of an update over all ranks; 4096 by default.")
+    var batchSize: Int?
+
+    @Option(
+      name: .long,
+      help: "Of the last layers, whatever the batch; 8e-3 x batch / 4096, ViT-L 2e-3 by default.")
+    var learningRate: Double?
+
+    @Option(
+      name: .long,
+      help: "Training images that are used, spread evenly over the shards; all by default.")
+    var trainImages: Int?
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "Overrides one value of the run's configuration, such as method.layerDecay=0.75.",
+        valueName: "section.key=value"))
+    var set: [String] = []
+
+    func run() throws {
+      // Before MPI and its threads.
+      let (stop, clock) = (StopRequest.bySignal(), JobClock())
+      ClusterRuntime.run { cluster in
+        try FineTuning.run(
+          cluster, request, stop: stop, clock: clock, showsProgress: !options.json,
+          log: options.log, report: options.report)
+      }
+    }
+
+    private func request() throws -> FineTuning.Request {
+      var request = FineTuning.Request(checkpoint: options.checkpoint)
+      request.source = try EncoderSource(option: options.encoder)
+      (request.train, request.validation) = (options.train, options.validation)
+      (request.classes, request.output) = (options.classes, options.output)
+      (request.options.epochs, request.options.batchSize) = (epochs, batchSize)
+      request.options.learningRate = learningRate
+      request.options.trainImages = trainImages
+      request.options.overrides = set
+      return request
+    }
+  }
 }
 
 /// What all evaluations take.
@@ -133,12 +197,14 @@ struct EvaluationOptions: ParsableArguments {
 
   func run(_ request: () throws -> EvaluationRequest) throws {
     ClusterRuntime.run { cluster in
-      try Evaluation.run(cluster, request) { line in
-        if !json { printLine(line) }
-      } report: { result in
-        if json { try printJSON(result) } else { result.lines.forEach { printLine($0) } }
-      }
+      try Evaluation.run(cluster, request, log: log, report: report)
     }
+  }
+
+  func log(_ line: String) { if !json { printLine(line) } }
+
+  func report(_ result: EvaluationResult) throws {
+    if json { try printJSON(result) } else { result.lines.forEach { printLine($0) } }
   }
 }
 

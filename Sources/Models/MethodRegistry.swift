@@ -1,6 +1,7 @@
 /// The methods that a configuration may name. One line each.
 public enum MethodRegistry {
   public static let all: [any PretrainingMethod.Type] = [
-    CAE.self
+    CAE.self,
+    Supervised.self,
   ]
 }

@@ -48,7 +48,9 @@ struct WrongInputTests {
       "unreachable mask", "method.numMaskedPatches=15", "method.minimumMaskBlock=15",
       words: "method.numMaskedPatches", "method.minimumMaskBlock"),
     .set("patch size", "model.patchSize=5", words: "model.patchSize: 16 x 16 images"),
-    .set("method", "method.name=dino", words: "method.name: there is no method dino; known: cae"),
+    .set(
+      "method", "method.name=dino",
+      words: "method.name: there is no method dino; known: cae, supervised"),
     .set(
       "missing tokenizer", "method.tokenizer=/nowhere/t.h5",
       words: "method.tokenizer", "/nowhere/t.h5", "cae-dist tokenizer fit"),

@@ -85,7 +85,7 @@ private struct ToyMethod {
     #expect((0...1).contains(output.scalars[0].value))
     #expect(toy.method.views == [ToyMethod.view])
     #expect(toy.method.buffers.map(\.name) == ["encoder.pos_embed", "rd_pos_embed"])
-    #expect(MethodRegistry.all.map { $0.name } == ["cae"])
+    #expect(MethodRegistry.all.map { $0.name } == ["cae", "supervised"])
   }
 
   @Test(arguments: [CAE.Configuration.Mask.block, .random])

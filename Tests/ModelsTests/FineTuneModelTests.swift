@@ -184,20 +184,17 @@ private struct FineTuning {
   }
 
   @Test func namesOfPretraining() {
-    func name(_ pretrained: String) -> String? { FineTuneModel.name(ofPretrained: pretrained) }
-    #expect(name("encoder.norm.weight") == "fc_norm.weight")
-    #expect(name("encoder.norm.bias") == "fc_norm.bias")
-    #expect(name("encoder.blocks.3.norm1.bias") == "blocks.3.norm1.bias")
-    #expect(name("encoder.cls_token") == "cls_token")
-    #expect(name("decoder.norm.weight") == nil)
-    #expect(name("encoder_to_regresser.weight") == nil)
-    // All but tables and head come from pretraining.
+    func name(_ own: String) -> String? { FineTuneModel.pretrainedName(of: own) }
+    #expect(name("fc_norm.weight") == "encoder.norm.weight")
+    #expect(name("blocks.3.norm1.bias") == "encoder.blocks.3.norm1.bias")
+    #expect(name("cls_token") == "encoder.cls_token")
+    // All but tables and head come from pretraining, and all of the encoder is taken.
     let tree = ParameterTree()
     _ = VisionTransformer("encoder", ToyModel.encoder, scheme: .xavier, in: tree)
-    let loaded = Set(tree.entries.compactMap { name($0.parameter.name) })
-    let missing = FineTuning().tree.entries.map(\.parameter.name).filter { !loaded.contains($0) }
+    let names = FineTuning().tree.entries.map(\.parameter.name)
+    #expect(Set(names.compactMap(name)) == Set(tree.entries.map(\.parameter.name)))
     #expect(
-      missing == [
+      names.filter { name($0) == nil } == [
         "blocks.0.attn.relative_position_bias_table",
         "blocks.1.attn.relative_position_bias_table", "head.weight", "head.bias",
       ])

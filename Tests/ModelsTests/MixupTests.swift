@@ -1,4 +1,5 @@
 import HDF5
+import Interfaces
 import NN
 import TensorCore
 import TestSupport
@@ -82,7 +83,8 @@ private struct GoldenMix {
     _ configuration: MixupConfiguration = MixupConfiguration(), count: Int = 4000
   ) -> [MixupDraw] {
     (0..<count).map {
-      MixupDraw(configuration, seed: 1, step: $0 / 4, microBatch: $0 % 4, imageSize: 32)
+      MixupDraw(
+        configuration, seed: 1, key: SampleKey(epoch: $0 / 4, sample: $0 % 4), imageSize: 32)
     }
   }
 
@@ -126,10 +128,11 @@ private struct GoldenMix {
     #expect(none == [.none, .none] && none[0].share == 1)
   }
 
-  @Test func drawsDependOnSeedStepAndMicroBatch() {
-    func draw(_ seed: UInt64, _ step: Int, _ microBatch: Int) -> MixupDraw {
+  @Test func drawsDependOnSeedEpochAndSample() {
+    func draw(_ seed: UInt64, _ epoch: Int, _ sample: Int) -> MixupDraw {
       MixupDraw(
-        MixupConfiguration(cutMixAlpha: 0), seed: seed, step: step, microBatch: microBatch,
+        MixupConfiguration(cutMixAlpha: 0), seed: seed,
+        key: SampleKey(epoch: epoch, sample: sample),
         imageSize: 8)
     }
     #expect(draw(1, 2, 3) == draw(1, 2, 3))

@@ -67,13 +67,12 @@ public final class FineTuneModel {
     }
   }
 
-  /// The name here of a parameter of a pretraining model: `encoder.norm.*` becomes `fc_norm.*`,
-  /// other names lose `encoder.`; nil for what does not belong to the encoder.
-  public static func name(ofPretrained name: String) -> String? {
-    let prefix = "encoder."
-    guard name.hasPrefix(prefix) else { return nil }
-    let rest = String(name.dropFirst(prefix.count))
-    return rest.hasPrefix("norm.") ? "fc_\(rest)" : rest
+  /// The parameter of a pretraining model that one here starts from: `fc_norm.*` from
+  /// `encoder.norm.*`, others from that of the same name with `encoder.` before it; nil for head and
+  /// relative position biases, which start as drawn.
+  public static func pretrainedName(of name: String) -> String? {
+    if name.hasPrefix("head.") || name.hasSuffix(".relative_position_bias_table") { return nil }
+    return "encoder." + (name.hasPrefix("fc_norm.") ? String(name.dropFirst(3)) : name)
   }
 
   /// - Parameter images: `[B, channels, S, S]`, normalized.

@@ -1,3 +1,4 @@
+public import Interfaces
 public import NN
 public import TensorCore
 
@@ -34,13 +35,13 @@ public enum MixupDraw: Equatable, Sendable {
   /// The partner's pixels in a rectangle; `share` is that of the pixels outside of it.
   case cutMix(rows: Range<Int>, columns: Range<Int>, share: Double)
 
-  /// A function of (seed, step, micro-batch) alone.
+  /// A function of the seed and of a sample of the micro-batch, whatever rank runs it.
   ///
-  /// - Parameter microBatch: Its number among all of the step, on all ranks.
+  /// - Parameter key: The first sample's.
   public init(
-    _ configuration: MixupConfiguration, seed: UInt64, step: Int, microBatch: Int, imageSize: Int
+    _ configuration: MixupConfiguration, seed: UInt64, key: SampleKey, imageSize: Int
   ) {
-    var random = CounterRandom(seed: seed, epoch: step, sample: microBatch, stream: .mixup)
+    var random = CounterRandom(seed: seed, epoch: key.epoch, sample: key.sample, stream: .mixup)
     let (mixup, cutMix) = (configuration.mixupAlpha, configuration.cutMixAlpha)
     let isCut =
       cutMix > 0 && (mixup == 0 || random.uniform() < configuration.switchProbability)

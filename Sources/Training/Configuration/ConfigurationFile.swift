@@ -67,7 +67,27 @@ public enum ConfigurationFile {
     _ text: String, name: String, overrides: [String] = [],
     methods: [any PretrainingMethod.Type] = MethodRegistry.all
   ) throws(ConfigurationError) -> ResolvedConfiguration {
-    var user = try ConfigurationTree.parse(text, name: name)
+    try describe(
+      try ConfigurationTree.parse(text, name: name), overrides: overrides, methods: methods)
+  }
+
+  /// A configuration that a verb makes, with the user's overrides.
+  static func resolve<Method: PretrainingMethod>(
+    _ training: TrainingConfiguration, _ method: Method.Configuration, of type: Method.Type,
+    overrides: [String]
+  ) throws(ConfigurationError) -> ResolvedConfiguration {
+    let tree = try ConfigurationTree.insert(
+      ConfigurationTree.encode(method, of: type), as: "method", after: "model",
+      in: ConfigurationTree.encode(training))
+    let resolved = try describe(tree, overrides: overrides, methods: [type])
+    try resolved.training.validate()
+    return resolved
+  }
+
+  private static func describe(
+    _ given: Node, overrides: [String], methods: [any PretrainingMethod.Type]
+  ) throws(ConfigurationError) -> ResolvedConfiguration {
+    var user = given
     for override in overrides { user = try ConfigurationTree.apply(override, to: user) }
     let type = try methodType(user, methods)
     let merged = try overlaid(user, type)

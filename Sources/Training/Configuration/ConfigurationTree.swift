@@ -103,10 +103,17 @@ enum ConfigurationTree {
   ) throws(ConfigurationError) -> Node {
     func section<Method: PretrainingMethod>(_ type: Method.Type) throws(ConfigurationError) -> Node
     {
-      let keys = try encode(Method.defaultConfiguration).mapping.map { Array($0) } ?? []
-      return Node([(Node("name"), Node(Method.name))] + keys.map { ($0.key, $0.value) })
+      try encode(Method.defaultConfiguration, of: type)
     }
     return try section(type)
+  }
+
+  /// The `method` section of a configuration.
+  static func encode<Method: PretrainingMethod>(
+    _ configuration: Method.Configuration, of type: Method.Type
+  ) throws(ConfigurationError) -> Node {
+    let keys = try encode(configuration).mapping.map { Array($0) } ?? []
+    return Node([(Node("name"), Node(Method.name))] + keys.map { ($0.key, $0.value) })
   }
 
   static func insert(

@@ -34,6 +34,8 @@ public struct RunSection: Codable, Sendable, Equatable {
 public struct DataSection: Codable, Sendable, Equatable {
   /// Shard files, or folders of them.
   public var train: [String] = []
+  /// Training images that are used, spread evenly over the shards; 0: all.
+  public var trainImages = 0
   /// Shards for the held-out pretraining loss; none: no such loss.
   public var validation: [String] = []
   /// Share of an image that a crop takes, smallest and largest.
@@ -44,6 +46,11 @@ public struct DataSection: Codable, Sendable, Equatable {
   /// Brightness, contrast and saturation are changed by factors of up to 1 plus and minus this, in
   /// random order; 0: not at all.
   public var colorJitter = 0.0
+  /// Magnitude of RandAugment, two random operations on each crop: 9 in published fine-tunings;
+  /// 0: none.
+  public var randAugment = 0.0
+  /// How likely a crop has a rectangle of noise in it; 0: never.
+  public var randomErasing = 0.0
   /// Of images for the held-out loss, the share of the shorter side that the square in the middle
   /// takes: 0.875 cuts 224 out of 256.
   public var validationCropShare = 0.875
@@ -139,10 +146,11 @@ public struct LoggingSection: Codable, Sendable, Equatable {
   public var tensorBoard = true
 }
 
-/// A look at what the encoder has learned, while it is trained.
+/// A look at what the model has learned, while it is trained.
 public struct EvaluationSection: Codable, Sendable, Equatable {
-  /// Steps between nearest-neighbour evaluations, which log `knnTop1` and `knnTop5`; `data.train` and
-  /// `data.validation` need labels; 0: never.
+  /// Steps between evaluations; `data.train` and `data.validation` need labels; 0: never. Of an
+  /// encoder by nearest neighbours (`knnTop1`, `knnTop5`), of a classifier by its own answers
+  /// (`validationTop1`, `validationTop5`).
   public var everySteps = 0
   /// Training images that vote, at most, spread evenly over the data set.
   public var trainImages = 10_000
@@ -166,6 +174,11 @@ extension TrainingConfiguration {
       cropAspect: data.cropAspect[0]...data.cropAspect[1], flipProbability: data.flipProbability,
       colorJitter: data.colorJitter, views: views)
     plan.fixedViews = data.fixedViews
+    plan.randomErasing = data.randomErasing
+    if data.randAugment > 0 {
+      plan.randAugment = RandAugmentPlan(
+        magnitude: data.randAugment, mean: data.mean.map(Float.init))
+    }
     return plan
   }
 
@@ -173,6 +186,7 @@ extension TrainingConfiguration {
   var tokenSettings: String {
     "crops of \(data.cropScale) of the area, aspect \(data.cropAspect), flips \(data.flipProbability), "
       + "colour jitter \(data.colorJitter)"
+      + (data.randAugment > 0 ? ", RandAugment \(data.randAugment)" : "")
   }
 
   /// Learning rate over the whole run: steps = floor(epochs x samples / global batch), and the
@@ -316,12 +330,16 @@ extension TrainingConfiguration {
   }
 
   private func validateColorsAndCrop() throws(ConfigurationError) {
-    guard (0...1).contains(data.colorJitter) else {
-      throw ConfigurationError("data.colorJitter", "must be in [0, 1], not \(data.colorJitter)")
+    for (name, value, limit) in [
+      ("colorJitter", data.colorJitter, 1.0), ("randAugment", data.randAugment, 10),
+      ("randomErasing", data.randomErasing, 1),
+    ] where !(0...limit).contains(value) {
+      throw ConfigurationError("data.\(name)", "must be in [0, \(Int(limit))], not \(value)")
     }
-    guard data.colorJitter == 0 || model.channels == 1 || model.channels == 3 else {
+    for (name, value) in [("colorJitter", data.colorJitter), ("randAugment", data.randAugment)]
+    where value > 0 && model.channels != 1 && model.channels != 3 {
       throw ConfigurationError(
-        "data.colorJitter", "needs images of 1 or 3 channels, not \(model.channels)")
+        "data.\(name)", "needs images of 1 or 3 channels, not \(model.channels)")
     }
     // A hundredth: beyond, images would be resized to sizes that no memory holds.
     guard (0.01...1).contains(data.validationCropShare) else {
@@ -338,6 +356,7 @@ extension TrainingConfiguration {
       ("parallelism.bucketBytes", Double(parallelism.bucketBytes), 4),
       ("parallelism.prefetchBatches", Double(parallelism.prefetchBatches), 1),
       ("data.fixedViews", Double(data.fixedViews), 0),
+      ("data.trainImages", Double(data.trainImages), 0),
       ("parallelism.compareEverySteps", Double(parallelism.compareEverySteps), 0),
       ("parallelism.stallTimeoutSeconds", parallelism.stallTimeoutSeconds, 0),
       ("guards.outlierZScore", guards.outlierZScore, 0),

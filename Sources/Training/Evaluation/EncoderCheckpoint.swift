@@ -52,3 +52,30 @@ public struct EncoderCheckpoint {
     }
   }
 }
+
+/// A checkpoint that the first rank has opened and checked, and what all ranks know of it.
+struct AgreedCheckpoint {
+  /// On the first rank.
+  let checkpoint: EncoderCheckpoint?
+  let path: String
+  let step: Int
+  let configuration: ResolvedConfiguration
+
+  /// Collective. Blocking.
+  ///
+  /// - Parameter path: A run, a checkpoint, or a merged file.
+  /// - Throws: `AgreedFailure`.
+  init(_ path: String, _ agreement: Agreement) throws {
+    let group = agreement.group
+    let checkpoint = try agreement.run {
+      group.rank == 0 ? try EncoderCheckpoint(path: path) : nil
+    }
+    let yaml = try agreement.run { try checkpoint?.configuration.yaml }
+    let text = try agreement.sentence(yaml) ?? ""
+    let found = try agreement.sentence(checkpoint?.path) ?? path
+    self.checkpoint = checkpoint
+    self.path = found
+    step = Int(try group.allReduceMaximum([Double(checkpoint?.step ?? 0)])[0])
+    configuration = try agreement.run { try ConfigurationFile.describe(text, name: found) }
+  }
+}

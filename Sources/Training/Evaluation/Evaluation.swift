@@ -27,30 +27,16 @@ public enum Evaluation {
     let agreement = Agreement(group)
     let started = ProcessInfo.processInfo.systemUptime
     let setup = try EvaluationSetup(try agreement.run(request), group, log: log)
-    let folder = try makeFolder(setup)
+    let folder = EvaluationResult.folder(setup.request.output, of: setup.encoder.path)
+    try agreement.run { if group.rank == 0 { try Files.makeDirectory(folder) } }
     let files = "\(folder)/\(setup.request.name(step: setup.encoder.step))"
     var (result, accuracy) = try evaluate(setup, files: files)
     result.seconds = ProcessInfo.processInfo.systemUptime - started
     try agreement.run {
       guard group.rank == 0 else { return }
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      try Files.writeAtomically(Array(try encoder.encode(result)), to: "\(files).json")
-      try Files.writeAtomically(
-        Array(table(accuracy.confusion, setup.train.index.classNames).utf8),
-        to: "\(files)-confusion.csv")
+      try result.write(accuracy.confusion, classNames: setup.train.index.classNames)
       try report(result)
     }
-  }
-
-  private static func makeFolder(_ setup: EvaluationSetup) throws -> String {
-    let path = setup.encoder.path
-    let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    let folder = setup.request.output ?? "\(parent)/evaluations"
-    try setup.agreement.run {
-      if setup.group.rank == 0 { try Files.makeDirectory(folder) }
-    }
-    return folder
   }
 
   private static func evaluate(
@@ -105,18 +91,5 @@ public enum Evaluation {
       checkpoint: setup.encoder.path, step: setup.encoder.step, top1: accuracy.top1Share,
       top5: accuracy.top5Share, count: accuracy.count, classes: setup.train.classes, seconds: 0,
       files: files)
-  }
-
-  /// Rows are true classes, columns answers.
-  private static func table(_ confusion: [[Int]], _ names: [String]) -> String {
-    let labels = confusion.indices.map { index in
-      let name = names.indices.contains(index) ? names[index] : "\(index)"
-      return "\"\(name.replacingOccurrences(of: "\"", with: "\"\""))\""
-    }
-    let rows = zip(labels, confusion).map { label, counts in
-      ([label] + counts.map(String.init)).joined(separator: ",")
-    }
-    return ((["\"true class\"" + labels.map { ",\($0)" }.joined()]) + rows).joined(separator: "\n")
-      + "\n"
   }
 }

@@ -58,62 +58,15 @@ public struct EvaluationRequest: Sendable {
   /// Names files of the result.
   func name(step: Int) -> String {
     let features = source == .pixels ? [] : recipe.name == "attentive" ? [] : [features.rawValue]
-    let digits = String(step)
-    let state =
-      source == .pretrained
-      ? "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
-      : source.rawValue
-    return ([recipe.name] + features + [state]).joined(separator: "-")
+    return ([recipe.name] + features + [source.stateName(step: step)]).joined(separator: "-")
   }
 }
 
-/// What an evaluation has found.
-public struct EvaluationResult: Encodable, Sendable {
-  public var `protocol`: String
-  public var encoder: EncoderSource
-  public var features: String
-  public var checkpoint: String
-  /// Updates that the encoder has seen.
-  public var step: Int
-  /// Shares of the validation images, each counted once.
-  public var top1: Double
-  public var top5: Double
-  public var count: Int
-  public var classes: Int
-  /// Nearest neighbours: with the mean of the training features subtracted.
-  public var centredTop1: Double?
-  public var centredTop5: Double?
-  /// Probes: batch norm by the statistics of each 384 validation images, as CAE's code does.
-  public var batchStatisticsTop1: Double?
-  public var batchStatisticsTop5: Double?
-  /// Probes: the best epoch by validation, which is what published numbers are.
-  public var bestTop1: Double?
-  public var bestEpoch: Int?
-  /// What it was trained by.
-  public var recipe: String?
-  public var seconds: Double
-  /// Where result, confusion matrix and head are, without suffix.
-  public var files: String
-
-  /// As people read it.
-  public var lines: [String] {
-    func percent(_ share: Double) -> String {
-      let tenths = Int((share * 1000).rounded())
-      return "\(tenths / 10).\(tenths % 10) %"
-    }
-    var lines = [
-      "\(self.protocol), \(encoder.rawValue) encoder, \(features) features, step \(step): "
-        + "top-1 \(percent(top1)), top-5 \(percent(top5)) of \(count) images, \(classes) classes"
-    ]
-    if let centredTop1 { lines.append("with centred features: top-1 \(percent(centredTop1))") }
-    if let batchStatisticsTop1 {
-      lines.append(
-        "with batch norm by each batch's own statistics: top-1 \(percent(batchStatisticsTop1))")
-    }
-    if let bestTop1, let bestEpoch {
-      lines.append("best epoch: \(bestEpoch), top-1 \(percent(bestTop1))")
-    }
-    lines.append("in \(files).json, confusion matrix in \(files)-confusion.csv")
-    return lines
+extension EncoderSource {
+  /// Of the weights, in names of files.
+  func stateName(step: Int) -> String {
+    guard self == .pretrained else { return rawValue }
+    let digits = String(step)
+    return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
 }

@@ -43,18 +43,10 @@ final class EvaluationSetup {
     pool = threads
     let training = encoder.configuration.training
     (train, validation) = try agreement.run {
-      let paths = request.train.isEmpty ? training.data.train : request.train
-      let heldOut = request.validation.isEmpty ? training.data.validation : request.validation
-      let train = try LabelledImages(
-        paths: paths, key: "--train", classes: request.classes, training)
-      let validation = try LabelledImages(
-        paths: heldOut, key: "--validation", classes: request.classes, training)
-      guard train.classes == validation.classes else {
-        throw ConfigurationError(
-          "--validation",
-          "\(heldOut[0]) has \(validation.classes) classes, \(paths[0]) has \(train.classes)")
-      }
-      return (train, validation)
+      try LabelledImages.pair(
+        train: request.train.isEmpty ? training.data.train : request.train,
+        validation: request.validation.isEmpty ? training.data.validation : request.validation,
+        classes: request.classes, training)
     }
   }
 
@@ -144,7 +136,7 @@ final class EvaluationSetup {
     _ images: LabelledImages, _ transform: LoaderTransform, seed: Int, batch: Int
   ) -> FeaturePass {
     FeaturePass(
-      encoder: encoder, kind: request.kind, images: images,
+      features: { [encoder, request] in encoder.features(request.kind, of: $0) }, images: images,
       batches: OrderedBatches(count: images.count, size: batch), transform: transform,
       options: loaderOptions(seed: seed), group: group)
   }

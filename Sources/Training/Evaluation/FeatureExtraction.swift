@@ -102,7 +102,7 @@ public enum FeatureExtraction {
     let training = encoder.configuration.training
     let images = LabelledImages(index, places: places)
     return FeaturePass(
-      encoder: encoder, kind: request.features, images: images,
+      features: { encoder.features(request.features, of: $0) }, images: images,
       batches: OrderedBatches(count: images.count, size: batch),
       transform: .evaluation([training.encoderView], cropShare: training.data.validationCropShare),
       options: training.loaderOptions(

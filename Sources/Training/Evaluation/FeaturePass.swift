@@ -2,11 +2,11 @@ import Interfaces
 import ShardedData
 import TensorCore
 
-/// Features of a data set in its order. Batches are dealt out to the ranks, and have the same size and
+/// Features of a data set, or a classifier's answers, in its order. Batches are dealt out to the ranks, and have the same size and
 /// samples for any number of them: so do the bits of their features.
 struct FeaturePass {
-  let encoder: FrozenEncoder
-  let kind: FeatureKind
+  /// What is made of pictures `[B, channels, S, S]`: `[B, ..]`.
+  let features: (Tensor) -> Tensor
   let images: LabelledImages
   let batches: OrderedBatches
   let transform: LoaderTransform
@@ -36,7 +36,7 @@ struct FeaturePass {
     var number = rank
     while let batch = try loader.next() {
       if needsLabels { try images.check(batch) }
-      try body(number, encoder.features(kind, of: batch.views[0]), batch.labels)
+      try body(number, features(batch.views[0]), batch.labels)
       number += size
     }
   }

@@ -60,18 +60,11 @@ public final class FrozenEncoder {
     _ path: String, _ source: EncoderSource, agreement: Agreement,
     pool: (ResolvedConfiguration) throws -> ThreadPool
   ) throws -> FrozenEncoder {
-    let group = agreement.group
-    let isFirst = group.rank == 0
-    let checkpoint = try agreement.run { isFirst ? try EncoderCheckpoint(path: path) : nil }
-    let yaml = try agreement.run { try checkpoint?.configuration.yaml }
-    let text = try agreement.sentence(yaml) ?? ""
-    let found = try agreement.sentence(checkpoint?.path) ?? path
-    let step = Int(try group.allReduceMaximum([Double(checkpoint?.step ?? 0)])[0])
+    let found = try AgreedCheckpoint(path, agreement)
     let encoder = try agreement.run {
-      let configuration = try ConfigurationFile.describe(text, name: found)
-      return FrozenEncoder(
-        configuration, path: found, step: source == .pretrained ? step : 0, source: source,
-        pool: try pool(configuration))
+      FrozenEncoder(
+        found.configuration, path: found.path, step: source == .pretrained ? found.step : 0,
+        source: source, pool: try pool(found.configuration))
     }
     try agreement.run {
       if source == .untrained {
@@ -79,10 +72,10 @@ public final class FrozenEncoder {
         encoder.parameters.initialize(
           encoder.tree, seed: UInt64(encoder.configuration.training.run.seed))
       } else {
-        try checkpoint?.load(encoder.tree, into: encoder.parameters)
+        try found.checkpoint?.load(encoder.tree, into: encoder.parameters)
       }
     }
-    try group.broadcast(encoder.memory, root: 0)
+    try agreement.group.broadcast(encoder.memory, root: 0)
     return encoder
   }
 

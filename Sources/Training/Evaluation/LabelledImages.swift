@@ -2,7 +2,7 @@ import Interfaces
 public import ShardedData
 import TensorCore
 
-/// A labelled data set of an evaluation.
+/// Images of a data set, all or some, with labels where they matter.
 public struct LabelledImages: Sendable {
   public let index: ShardIndex
   public let classes: Int
@@ -35,6 +35,43 @@ public struct LabelledImages: Sendable {
     (self.index, classes, chosen) = (index, 0, Array(places))
   }
 
+  /// The images of a run.
+  ///
+  /// - Parameters:
+  ///   - classes: That labels must be of; 0: they do not matter.
+  ///   - limit: As above; 0: none.
+  /// - Throws: Where the shards name other classes.
+  init(_ index: ShardIndex, classes: Int, limit: Int) throws(ConfigurationError) {
+    let names = index.classNames
+    guard classes == 0 || names.isEmpty || names.count == classes else {
+      throw ConfigurationError(
+        "method.classes", "is \(classes), but \(index.shards[0].path) names \(names.count) classes")
+    }
+    (self.index, self.classes) = (index, classes)
+    chosen = limit > 0 && limit < index.count ? index.spread(limit) : nil
+  }
+
+  /// Images that are neighbours on disk, as many as are read together.
+  var windowSize: Int { chosen == nil ? index.windowSize() : 1 }
+
+  /// Training and validation images of an evaluation, which have the same classes.
+  ///
+  /// - Parameter classes: Where the shards name none.
+  static func pair(
+    train: [String], validation: [String], classes: Int?, _ training: TrainingConfiguration
+  ) throws -> (train: LabelledImages, validation: LabelledImages) {
+    let (learned, judged) = (
+      try LabelledImages(paths: train, key: "--train", classes: classes, training),
+      try LabelledImages(paths: validation, key: "--validation", classes: classes, training)
+    )
+    guard learned.classes == judged.classes else {
+      throw ConfigurationError(
+        "--validation",
+        "\(validation[0]) has \(judged.classes) classes, \(train[0]) has \(learned.classes)")
+    }
+    return (learned, judged)
+  }
+
   public var count: Int { chosen?.count ?? index.count }
 
   /// The number in the shards of the image at a place.
@@ -42,14 +79,14 @@ public struct LabelledImages: Sendable {
 
   /// - Throws: For a label that no class has, such as that of an image without one.
   func check(_ batch: Batch) throws {
-    guard let place = batch.labels.firstIndex(where: { $0 < 0 || Int($0) >= classes }) else {
-      return
-    }
+    guard classes > 0,
+      let place = batch.labels.firstIndex(where: { $0 < 0 || Int($0) >= classes })
+    else { return }
     let (shard, row) = index.location(of: batch.keys[place].sample)
     throw TrainingError.input(
       path: index.shards[shard].path,
       reason: "image \(row) has the label \(batch.labels[place]), not one of 0 to \(classes - 1); "
-        + "an evaluation needs labelled images")
+        + "this needs labelled images")
   }
 }
 

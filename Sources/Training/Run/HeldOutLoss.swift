@@ -7,17 +7,17 @@ import ShardedData
 /// depth, the same images and masks every time.
 struct HeldOutLoss {
   private let run: TrainingRun
-  private let index: ShardIndex
+  private let images: LabelledImages
   private let tape: Tape
   private let step: StepInfo
   private let stop: StopDecision
 
   init(
-    _ run: TrainingRun, index: ShardIndex, tape: Tape, step: StepInfo, stop: StopDecision
+    _ run: TrainingRun, images: LabelledImages, tape: Tape, step: StepInfo, stop: StopDecision
   ) {
     self.stop = stop
     self.run = run
-    self.index = index
+    self.images = images
     self.tape = tape
     self.step = StepInfo(
       step: step.step, totalSteps: step.totalSteps, seed: step.seed, isTraining: false)
@@ -45,12 +45,12 @@ struct HeldOutLoss {
   private func localSums() throws -> LossSums? {
     let micro = run.configuration.training.parallelism.microBatchSize
     let (count, first, samples) = (
-      batchesPerRank, run.group.rank * batchesPerRank, index.count
+      batchesPerRank, run.group.rank * batchesPerRank, images.count
     )
     let transform = LoaderTransform.evaluation(
       run.method.views, cropShare: run.configuration.training.data.validationCropShare)
     let loader = try BatchLoader(
-      index: index, transform: transform, options: run.loaderOptions
+      index: images.index, transform: transform, options: run.loaderOptions
     ) { request in
       guard request < count else { return nil }
       return (0..<micro).map {
@@ -61,6 +61,7 @@ struct HeldOutLoss {
     var sums = LossSums()
     var number = first
     while !stop.isDue, let batch = try loader.next(unless: { stop.isDue }) {
+      try images.check(batch)
       let output = tape.withoutGradient {
         run.method.losses(for: batch, ForwardContext(tape: tape, keys: batch.keys, step: step))
       }

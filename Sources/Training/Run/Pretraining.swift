@@ -1,10 +1,6 @@
 public import DataParallel
 import Foundation
 import Interfaces
-import Models
-import NN
-import ShardedData
-import TensorCore
 
 /// `cae-dist pretrain`: from a configuration to a trained model.
 public enum Pretraining {
@@ -19,75 +15,34 @@ public enum Pretraining {
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
     let resolved = try agreement.run { try configuration() }
-    let injection = try agreement.run { try inject.map(Injection.init) }
-    let run = try TrainingRun(resolved, group: cluster.group, stallGuard: cluster.stallGuard)
-    let folder = try agreement.run { try RunFolder(path: run.output, rank: cluster.group.rank) }
-    let point = try Resume(run).restore(resume)
-    let step = point.step
-    try agreement.run { try folder.open(run, step: step) }
-    if cluster.group.rank == 0 { announce(run, cluster, point.notes) }
-    guard step < run.totalSteps else {
-      say(
-        cluster,
-        "nothing to do: \(run.output) has done all \(run.totalSteps) steps; raise "
-          + "schedule.epochs to go on, or name another --output")
-      return .success
-    }
+    var job = TrainingJob(cluster.group, cluster.stallGuard, log: say)
+    job.injection = try agreement.run { try inject.map(Injection.init) }
+    (job.resume, job.request, job.clock) = (resume, request, clock)
+    job.transport = cluster.transport
     let started = ProcessInfo.processInfo.systemUptime
-    let trainer = Trainer(
-      run, folder: folder, from: point, injection: injection, request: request, clock: clock)
-    if case .stopped(let reason) = try trainer.train() {
-      say(cluster, stopText(run, reason, step: trainer.stepsDone, resume))
-      return .checkpointed
+    let (run, outcome) = try job.train(resolved)
+    guard case .trained(let steps) = outcome else {
+      if outcome == .nothingToDo { job.say(nothingText(run)) }
+      return outcome.code
     }
     let seconds = ProcessInfo.processInfo.systemUptime - started
     let newest = CheckpointFolder(run.output).newest ?? run.output
-    let samples = (run.totalSteps - step) * run.configuration.training.parallelism.globalBatchSize
-    say(
-      cluster,
-      "trained \(run.totalSteps - step) steps, \(samples) images, in "
+    let samples = steps * run.configuration.training.parallelism.globalBatchSize
+    job.say(
+      "trained \(steps) steps, \(samples) images, in "
         + "\(ProgressLine.duration(seconds)) (\(Int(Double(samples) / seconds)) images/s) on "
         + "\(cluster.group.worldSize) ranks\n"
         + "losses are in \(run.output)/metrics.jsonl, weights in \(newest)\n"
         + "next: cae-dist checkpoint inspect \(newest)")
-    return .success
+    return outcome.code
   }
 
-  private static func announce(_ run: TrainingRun, _ cluster: Cluster, _ notes: [String]) {
-    let parallelism = run.configuration.training.parallelism
-    let method = type(of: run.method)
-    let lines =
-      [
-        "cae-dist \(Version.current): \(method.name), \(run.method.parameters.parameterCount) parameters",
-        "\(cluster.group.worldSize) ranks (\(cluster.localSize) on this host) x "
-          + "\(run.pool.threadCount) threads, BLAS kernels \(BLAS.coreName), \(cluster.transport)",
-        "global batch \(parallelism.globalBatchSize) = \(cluster.group.worldSize) ranks x "
-          + "\(run.accumulationSteps) x \(parallelism.microBatchSize); "
-          + "\(run.sampler.count) images, \(run.totalSteps) steps",
-        run.optimizer.summary,
-      ] + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
-    say(cluster, lines.joined(separator: "\n"))
+  private static func nothingText(_ run: TrainingRun) -> String {
+    "nothing to do: \(run.output) has done all \(run.totalSteps) steps; raise "
+      + "schedule.epochs to go on, or name another --output"
   }
 
-  private static func stopText(
-    _ run: TrainingRun, _ reason: StopReason, step: Int, _ resume: ResumePolicy
-  ) -> String {
-    let why =
-      switch reason {
-      case .request: "stopped on request"
-      case .timeLimit:
-        "stopped before its time limit of \(run.configuration.training.run.timeLimit)"
-      }
-    guard step > 0, let checkpoint = CheckpointFolder(run.output).newest else {
-      return
-        "\(why) before a step was done, so that nothing is to be saved; run the same command again"
-    }
-    let command = resume == .auto ? "the same command" : "the same command with --resume auto"
-    return "\(why) after step \(step), checkpoint \(checkpoint); \(command) goes on from there"
-  }
-
-  private static func say(_ cluster: Cluster, _ text: String) {
-    guard cluster.group.rank == 0 else { return }
+  private static func say(_ text: String) {
     FileHandle.standardOutput.write(Data((text + "\n").utf8))
   }
 }

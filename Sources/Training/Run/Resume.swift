@@ -162,6 +162,13 @@ public struct Resume {
       point.notes = ["starting anew: no checkpoint in \(run.output)"]
       return point
     }
+    if let classifier = type(of: run.method) as? any ClassifierMethod.Type,
+      let pretrained = try agreement.run({ try loadEncoder(source, classifier) })
+    {
+      try run.optimizer.didLoad()
+      point.notes = ["starting from the encoder of \(pretrained); the head is as drawn"]
+      return point
+    }
     let part: String? = try agreement.run {
       if Files.isDirectory(source) || !Files.exists(source) {
         try CheckpointReader(path: source).loadParameters(into: run.optimizer)
@@ -178,5 +185,21 @@ public struct Resume {
       } ?? "starting anew from the weights of \(source)"
     ]
     return point
+  }
+
+  /// The encoder of a model of another method becomes that of a classifier.
+  ///
+  /// - Returns: The checkpoint; nil where it is a classifier's, to be loaded as it is.
+  private func loadEncoder(_ source: String, _ classifier: any ClassifierMethod.Type) throws
+    -> String?
+  {
+    let checkpoint = try EncoderCheckpoint(path: source)
+    guard checkpoint.configuration.methodType != classifier else { return nil }
+    if run.optimizer.writesParameters {
+      try checkpoint.load(run.method.parameters, into: run.optimizer.parameters) {
+        classifier.pretrainedName(of: $0)
+      }
+    }
+    return checkpoint.path
   }
 }

@@ -26,7 +26,7 @@ public final class Trainer {
   private var dataWaitMilliseconds = 0.0
   private let stop: StopDecision
   /// Made when it is first due.
-  private var online: OnlineEvaluation?
+  private var online: (any OnlineEvaluation)?
   /// Why all ranks stop.
   private var stopReason: StopReason?
   /// Whether some rank was writing a checkpoint at the end of the step.
@@ -129,20 +129,22 @@ public final class Trainer {
   private func makeLoader() throws -> BatchLoader {
     let parallelism = run.configuration.training.parallelism
     let (sampler, first, microBatches) = (run.sampler, step, run.optimizer.microBatchIndices())
+    let images = run.trainImages
     let (total, micro, global) = (
       run.totalSteps, parallelism.microBatchSize, parallelism.globalBatchSize
     )
     var plan = run.configuration.training.viewPlan(run.method.views)
     plan.pictureSize = run.tokenIndex?.description.pictureSize ?? 0
     return try BatchLoader(
-      index: run.trainIndex, transform: .training(plan),
+      index: images.index, transform: .training(plan),
       tokens: run.tokenIndex, options: run.loaderOptions
     ) { request in
       let step = first + request / microBatches.count
       guard step < total else { return nil }
       return sampler.samples(
         step: step, microBatch: microBatches[request % microBatches.count], microBatchSize: micro,
-        globalBatchSize: global)
+        globalBatchSize: global
+      ).map { SampleKey(epoch: $0.epoch, sample: images.sample(at: $0.sample)) }
     }
   }
 
@@ -223,6 +225,7 @@ public final class Trainer {
         throw TrainingError.input(
           path: run.configuration.training.data.train[0], reason: "the loader ended early")
       }
+      try run.trainImages.check(batch)
       let output = run.method.losses(
         for: batch, ForwardContext(tape: tape, keys: batch.keys, step: stepInfo()))
       sums.add(output)
@@ -301,10 +304,10 @@ public final class Trainer {
   /// Adds the held-out loss where one is due, unless the run stops meanwhile.
   private func validate(_ record: inout StepRecord) throws {
     guard stopReason == nil, isDue(run.configuration.training.logging.validateEverySteps),
-      let index = run.validationIndex
+      let images = run.validationImages
     else { return }
     let (means, flags) = try HeldOutLoss(
-      run, index: index, tape: tape, step: stepInfo(), stop: stop
+      run, images: images, tape: tape, step: stepInfo(), stop: stop
     ).evaluate()
     stopReason = flags.stopReason
     guard let means else { return }
@@ -316,14 +319,14 @@ public final class Trainer {
     }
   }
 
-  /// Adds the nearest-neighbour accuracy where one is due.
+  /// Adds the accuracy on validation images where it is due.
   private func evaluate(_ record: inout StepRecord) throws {
     guard stopReason == nil, isDue(run.configuration.training.evaluation.everySteps) else { return }
-    let evaluation = try online ?? OnlineEvaluation(run)
+    let evaluation = try online ?? run.makeOnlineEvaluation()
     online = evaluation
     let accuracy = try evaluation.evaluate()
-    record.set("knnTop1", accuracy.top1Share)
-    record.set("knnTop5", accuracy.top5Share)
+    record.set("\(evaluation.name)Top1", accuracy.top1Share)
+    record.set("\(evaluation.name)Top5", accuracy.top5Share)
   }
 
   private func stepInfo() -> StepInfo {

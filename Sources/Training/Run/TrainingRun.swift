@@ -21,8 +21,8 @@ public final class TrainingRun {
   public let output: String
   /// Seconds of the job; nil: none.
   let timeLimit: Double?
-  let trainIndex: ShardIndex
-  let validationIndex: ShardIndex?
+  let trainImages: LabelledImages
+  let validationImages: LabelledImages?
   /// Tokens that were computed beforehand.
   let tokenIndex: TokenIndex?
   let loaderOptions: LoaderOptions
@@ -44,13 +44,13 @@ public final class TrainingRun {
       try TimeLimit.seconds(of: training.run.timeLimit, key: "run.timeLimit")
     }
     accumulationSteps = parts.accumulationSteps
-    trainIndex = parts.trainIndex
-    validationIndex = parts.validationIndex
+    trainImages = parts.trainImages
+    validationImages = parts.validationImages
     tokenIndex = parts.tokenIndex
     method = parts.method
     pool = parts.pool
     sampler = DistributedSampler(
-      count: trainIndex.count, seed: UInt64(training.run.seed), windowSize: trainIndex.windowSize())
+      count: trainImages.count, seed: UInt64(training.run.seed), windowSize: trainImages.windowSize)
     loaderOptions = training.loaderOptions(
       kernelThreads: pool.threadCount, localSize: group.localSize)
     schedule = parts.schedule
@@ -91,15 +91,15 @@ public final class TrainingRun {
     let pool: ThreadPool
     let accumulationSteps: Int
     let schedule: WarmupCosineSchedule
-    let trainIndex: ShardIndex
-    let validationIndex: ShardIndex?
+    let trainImages: LabelledImages
+    let validationImages: LabelledImages?
     let tokenIndex: TokenIndex?
 
     init(_ configuration: ResolvedConfiguration, _ group: any ProcessGroup) throws {
       let training = configuration.training
       accumulationSteps = try training.accumulationSteps(worldSize: group.worldSize)
-      trainIndex = try TrainingRun.open(training.data.train, "data.train", training)
-      validationIndex =
+      let trainIndex = try TrainingRun.open(training.data.train, "data.train", training)
+      let validationIndex =
         training.data.validation.isEmpty
         ? nil : try TrainingRun.open(training.data.validation, "data.validation", training)
       tokenIndex =
@@ -116,11 +116,17 @@ public final class TrainingRun {
       }
       method = try configuration.makeMethod(
         TrainingRun.methodContext(training, tokens: tokenIndex?.description))
-      schedule = training.schedule(samples: trainIndex.count)
+      let classes = (method as? any ClassifierMethod)?.classes ?? 0
+      trainImages = try LabelledImages(
+        trainIndex, classes: classes, limit: training.data.trainImages)
+      validationImages = try validationIndex.map {
+        try LabelledImages($0, classes: classes, limit: 0)
+      }
+      schedule = training.schedule(samples: trainImages.count)
       guard schedule.totalSteps > 0 else {
         throw ConfigurationError(
           "schedule.epochs",
-          "\(training.schedule.epochs) epochs of \(trainIndex.count) images are less than one "
+          "\(training.schedule.epochs) epochs of \(trainImages.count) images are less than one "
             + "batch of \(training.parallelism.globalBatchSize)")
       }
       pool = ThreadPool(
