@@ -64,22 +64,29 @@ struct PictureCommand: ParsableCommand {
 
   struct Attention: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "What the class token of the last encoder block attends to, on eight images.",
+      abstract: "What the class token or an attentive probe attends to, on eight images.",
       discussion: """
-        Images are those of data.validation, or else data.train, of the checkpoint's configuration.
+        The class token in the last encoder block, or with --head the probe's query. Images are those \
+        of data.validation, or else data.train, of the checkpoint's configuration.
 
-        Example: cae-dist picture attention runs/quickstart --output attention.png
+        Examples:
+          cae-dist picture attention runs/quickstart --output attention.png
+          cae-dist picture attention runs/quickstart --output probe.png \
+            --head runs/quickstart/evaluations/attentive-step-00000937.h5
         """)
 
     @Argument(help: "Checkpoint folder, run (its newest one), or merged file.")
     var checkpoint: String
+
+    @Option(name: .long, help: "Head of an attentive probe, as evaluate attentive writes it.")
+    var head: String?
 
     @Option(name: .long, help: "File to write, .png or .svg.")
     var output: String
 
     func run() throws {
       runAlone {
-        let picture = try AttentionPicture.draw(checkpoint)
+        let picture = try AttentionPicture.draw(checkpoint, head: head)
         try picture.write(to: output)
         print("\(output): \(picture.caption)")
         return .success

@@ -7,8 +7,16 @@ extension VisionTransformer {
   ///
   /// - Parameter images: `[B, channels, S, S]`, normalized.
   public func classTokenAttention(_ images: Tensor, _ context: ForwardContext) -> Tensor {
-    let patches = (0..<images.shape[0]).flatMap { _ in 0..<Int32(configuration.patchCount) }
-    return blocks.lastAttention(
-      ofQuery: 0, embed(images, patches: patches, context), context, branch: 0)
+    blocks.lastAttention(
+      ofQuery: 0, embed(images, patches: allPatches(of: images), context), context, branch: 0)
+  }
+
+  /// All tokens of whole images, class token first: `[B, 1 + patches, C]`.
+  public func tokens(of images: Tensor, _ context: ForwardContext) -> Tensor {
+    self(images, patches: allPatches(of: images), context, branch: 0).value
+  }
+
+  private func allPatches(of images: Tensor) -> [Int32] {
+    (0..<images.shape[0]).flatMap { _ in 0..<Int32(configuration.patchCount) }
   }
 }

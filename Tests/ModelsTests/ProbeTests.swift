@@ -71,6 +71,48 @@ import Testing
         [6.4495644804, 6.3913001974, 5.5001670727, 3.8926404878, 1.7784997387]))
   }
 
+  /// `softmax(LN(q) Wq^T + b, LN(T) Wk^T)` by plain loops.
+  @Test func attentionOfTheQuery() throws {
+    let tape = Tape(parameters: parameters, pool: pool)
+    let found = tape.withoutGradient { probe.probabilities(.constant(tokens), tape) }
+    #expect(found.shape == [4, 2, 6])
+    func values(_ name: String) throws -> [Double] {
+      let parameter = try #require(probe.parameters.parameter(named: name))
+      return parameters.tensor(parameter).values.map(Double.init)
+    }
+    let block = "attentive_blocks.0"
+    func normalized(_ x: [Double], _ name: String) throws -> [Double] {
+      let mean = x.reduce(0, +) / Double(x.count)
+      let variance = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count)
+      let (weight, bias) = (try values("\(name).weight"), try values("\(name).bias"))
+      return x.indices.map {
+        (x[$0] - mean) / (variance + 1e-6).squareRoot() * weight[$0] + bias[$0]
+      }
+    }
+    func product(_ x: [Double], _ name: String) throws -> [Double] {
+      let weight = try values(name)
+      return (0..<16).map { row in (0..<16).reduce(0) { $0 + x[$1] * weight[row * 16 + $1] } }
+    }
+    let bias = try values("\(block).cross_attn.q_bias")
+    let q = try product(
+      normalized(values("query_token"), "\(block).norm_q"), "\(block).cross_attn.q.weight")
+    for image in 0..<4 {
+      let keys = try (0..<6).map { token in
+        let x = (0..<16).map { Double(tokens.values[(image * 6 + token) * 16 + $0]) }
+        return try product(normalized(x, "\(block).norm_k"), "\(block).cross_attn.k.weight")
+      }
+      for head in 0..<2 {
+        let weights = keys.map { key in
+          exp(
+            (head * 8..<head * 8 + 8).reduce(0) { $0 + (q[$1] + bias[$1]) * key[$1] }
+              / 8.0.squareRoot())
+        }
+        let row = found.values[(image * 2 + head) * 6..<(image * 2 + head + 1) * 6]
+        #expect(close(Array(row), weights.map { $0 / weights.reduce(0, +) }))
+      }
+    }
+  }
+
   /// A head of ViT-B has as many parameters as the official one.
   @Test func attentiveProbeOfTheBaseModel() {
     let probe = AttentiveProbe(width: 768, heads: 12, classes: 1000)

@@ -1,5 +1,5 @@
 public import NN
-import TensorCore
+public import TensorCore
 
 /// A head that is trained on the features of a frozen encoder.
 public protocol ProbeHead: AnyObject {
@@ -70,10 +70,20 @@ public final class AttentiveProbe: ProbeHead {
   ) -> Variable {
     let (batch, width) = (features.shape[0], features.shape[2])
     let attended = attention(
-      queries: queryNorm(tape.repeatToken(query, batch: batch, count: 1), tape),
-      keys: keyNorm(features, tape), values: valueNorm(features, tape), tape)
+      queries: queries(batch, tape), keys: keyNorm(features, tape),
+      values: valueNorm(features, tape), tape)
     return head(
       norm(attended.reshaped([batch, width]), mode, reducer: reducer, tape), tape)
+  }
+
+  /// What the query attends to, `[B, heads, 1 + N]`, each row with sum 1.
+  public func probabilities(_ features: Variable, _ tape: Tape) -> Tensor {
+    attention.probabilities(
+      queries: queries(features.shape[0], tape), keys: keyNorm(features, tape), tape)
+  }
+
+  private func queries(_ batch: Int, _ tape: Tape) -> Variable {
+    queryNorm(tape.repeatToken(query, batch: batch, count: 1), tape)
   }
 }
 

@@ -53,8 +53,8 @@ public struct SelfAttention {
 /// Multi-head attention of queries over other tokens; three separate projections without bias for
 /// the keys.
 public struct CrossAttention {
-  private let heads: Int
-  private let width: Int
+  let heads: Int
+  let width: Int
   private let q: Parameter
   private let k: Parameter
   private let v: Parameter
@@ -82,11 +82,16 @@ public struct CrossAttention {
   public func callAsFunction(
     queries: Variable, keys: Variable, values: Variable, _ tape: Tape
   ) -> Variable {
+    let (q, k) = project(queries: queries, keys: keys, tape)
     let heads = tape.attention(
-      q: AttentionInput(tape.linear(queries, weight: q, bias: [BiasSlice(qBias)])),
-      k: AttentionInput(tape.linear(keys, weight: k)),
+      q: AttentionInput(q), k: AttentionInput(k),
       v: AttentionInput(tape.linear(values, weight: v, bias: [BiasSlice(vBias)])),
       heads: heads, headDim: width / heads)
     return projection(heads, tape)
+  }
+
+  /// What scores are made of.
+  func project(queries: Variable, keys: Variable, _ tape: Tape) -> (q: Variable, k: Variable) {
+    (tape.linear(queries, weight: q, bias: [BiasSlice(qBias)]), tape.linear(keys, weight: k))
   }
 }

@@ -1,27 +1,25 @@
 import Glibc
 public import TensorCore
 
-extension SelfAttention {
-  /// The softmax row of one query: `softmax(q k^T / sqrt(headDim))`.
+extension AttentionInput {
+  /// The softmax row of one query of every image and head: `softmax(q k^T / sqrt(headDim))`, without
+  /// bias of scores.
   ///
   /// Plain loops in Float, the exponentials in Double: for looking, not for training.
   ///
-  /// - Parameters:
-  ///   - query: Token whose row it is.
-  ///   - x: `[B, T, C]`, normalized already.
-  /// - Returns: `[B, heads, T]`.
-  func probabilities(ofQuery query: Int, _ x: Variable, _ tape: Tape) -> Tensor {
-    let joint = project(x, tape)
-    let (batch, tokens, stride) = (joint.shape[0], joint.shape[1], joint.shape[2])
-    let headDim = width / heads
+  /// - Returns: `[B, heads, Tk]`.
+  fileprivate func probabilities(
+    ofQuery query: Int, over keys: AttentionInput, heads: Int, headDim: Int
+  ) -> Tensor {
+    let (batch, tokens) = (keys.variable.shape[0], keys.variable.shape[1])
+    let (own, other) = (operand, keys.operand)
     let output = Tensor(uninitialized: [batch, heads, tokens])
-    withExtendedLifetime(joint) {
+    withExtendedLifetime((variable, keys.variable)) {
       for row in 0..<batch * heads {
-        let (image, head) = (row / heads, row % heads)
-        let start = joint.value.pointer + image * tokens * stride + head * headDim
-        let q = start + query * stride
+        let (image, column) = (row / heads, row % heads * headDim)
+        let q = own.pointer + (image * variable.shape[1] + query) * own.rowStride + column
         let scores = (0..<tokens).map { token in
-          let k = start + token * stride + width
+          let k = other.pointer + (image * tokens + token) * other.rowStride + column
           let product = (0..<headDim).reduce(Float(0)) { $0 + q[$1] * k[$1] }
           return Double(product) / Double(headDim).squareRoot()
         }
@@ -34,6 +32,32 @@ extension SelfAttention {
       }
     }
     return output
+  }
+}
+
+extension SelfAttention {
+  /// What a token attends to, `[B, heads, T]`.
+  ///
+  /// - Parameters:
+  ///   - query: Token whose row it is.
+  ///   - x: `[B, T, C]`, normalized already.
+  func probabilities(ofQuery query: Int, _ x: Variable, _ tape: Tape) -> Tensor {
+    let joint = project(x, tape)
+    return AttentionInput(joint).probabilities(
+      ofQuery: query, over: AttentionInput(joint, column: width), heads: heads,
+      headDim: width / heads)
+  }
+}
+
+extension CrossAttention {
+  /// What the first query attends to, `[B, heads, Tk]`.
+  ///
+  /// - Parameters:
+  ///   - queries: `[B, Tq, C]`, normalized already. - keys: `[B, Tk, C]`, normalized already.
+  public func probabilities(queries: Variable, keys: Variable, _ tape: Tape) -> Tensor {
+    let (q, k) = project(queries: queries, keys: keys, tape)
+    return AttentionInput(q).probabilities(
+      ofQuery: 0, over: AttentionInput(k), heads: heads, headDim: width / heads)
   }
 }
 

@@ -6,16 +6,21 @@ import TensorCore
 import Training
 
 /// What the class token looks at: in the encoder's last block its softmax over the patches, the mean
-/// over heads, for whole images without a mask.
+/// over heads, for whole images without a mask. Or what the query of an attentive probe looks at.
 ///
 /// - SeeAlso: CAE, arXiv:2202.03026, figures 6 and 7; the region: Caron et al., arXiv:2104.14294.
 public enum AttentionPicture {
   static let caption =
     "Images, and below them the attention of the class token in the last encoder block, averaged "
     + "over the heads; the line encloses the patches that have half of it"
+  static let probeCaption =
+    "Images, and below them the attention of the attentive probe's query, averaged over the heads; "
+    + "the line encloses the patches that have half of it"
 
-  /// - Parameter path: A checkpoint, a run with one, or a merged file.
-  public static func draw(_ path: String) throws -> RasterPicture {
+  /// - Parameters:
+  ///   - path: A checkpoint, a run with one, or a merged file.
+  ///   - head: Of an attentive probe; nil: the class token is looked at.
+  public static func draw(_ path: String, head: String? = nil) throws -> RasterPicture {
     let checkpoint = try EncoderCheckpoint(path: path)
     let training = checkpoint.configuration.training
     let images = try SampleImages(training)
@@ -28,11 +33,14 @@ public enum AttentionPicture {
     let context = ForwardContext(
       tape: tape, keys: images.keys,
       step: StepInfo(step: 0, totalSteps: 1, seed: 0, isTraining: false))
+    let probe = try head.map { try SavedProbe(path: $0, model: training.model, pool: pool) }
     let probabilities = tape.withoutGradient {
-      encoder.classTokenAttention(images.tensor, context)
+      probe?.attention(over: encoder.tokens(of: images.tensor, context))
+        ?? encoder.classTokenAttention(images.tensor, context)
     }
     let maps = (0..<images.keys.count).map { AttentionMap(probabilities, image: $0) }
-    return RasterPicture(picture: draw(images, maps), caption: caption)
+    return RasterPicture(
+      picture: draw(images, maps), caption: head == nil ? caption : probeCaption)
   }
 
   private static func draw(_ images: SampleImages, _ maps: [AttentionMap]) -> Picture {

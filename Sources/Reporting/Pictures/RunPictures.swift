@@ -9,6 +9,7 @@ public enum RunPictures {
   private static let captions = [
     "masks.png": CoveragePicture.caption,
     "attention.png": AttentionPicture.caption,
+    "probe-attention.png": AttentionPicture.probeCaption,
     "reconstruction.png": ReconstructionPicture.caption,
   ]
 
@@ -19,10 +20,12 @@ public enum RunPictures {
   ///
   /// - Returns: A sentence for each that could not be made.
   public static func makeMissing(run: String) -> [String] {
-    guard let checkpoint = CheckpointFolder(run).newest else {
+    let checkpoints = CheckpointFolder(run)
+    guard let step = checkpoints.steps.first else {
       return ["Pictures are made from the first checkpoint on."]
     }
-    let makers: [(String, () throws -> RasterPicture)] = [
+    let checkpoint = checkpoints.path(step: step)
+    var makers: [(String, () throws -> RasterPicture)] = [
       (
         "masks.png",
         {
@@ -34,6 +37,10 @@ public enum RunPictures {
       ("attention.png", { try AttentionPicture.draw(checkpoint) }),
       ("reconstruction.png", { try ReconstructionPicture.draw(checkpoint, decoder: nil) }),
     ]
+    if let head = Evaluation.head(of: .attentive(.attentive), run: run, step: step) {
+      makers.append(
+        ("probe-attention.png", { try AttentionPicture.draw(checkpoint, head: head) }))
+    }
     return makers.compactMap { name, make in
       let path = "\(run)/\(folder)/\(name)"
       guard !Files.exists(path) else { return nil }

@@ -12,14 +12,13 @@ struct EvaluationResults {
     let top1: Double?
   }
 
-  static let folder = "evaluations"
   private static let known = ["protocol", "step", "top1", "top5", "count"]
 
   let results: [Result]
 
   /// - Throws: For a file that is no JSON object.
   init(run: String) throws {
-    let path = "\(run)/\(EvaluationResults.folder)"
+    let path = "\(run)/\(EvaluationResult.folderName)"
     let names = Files.isDirectory(path) ? try Files.list(path) : []
     results = try names.filter { $0.hasSuffix(".json") }.map { name in
       try EvaluationResults.read("\(path)/\(name)", name: name)
@@ -63,7 +62,8 @@ struct EvaluationResults {
     return results.map { result in
       columns.map { key in
         let text = result.values[key] ?? ""
-        guard key == "top1" || key == "top5", let share = Double(text) else { return text }
+        let isShare = key.lowercased().hasSuffix("top1") || key.lowercased().hasSuffix("top5")
+        guard isShare, let share = Double(text) else { return text }
         return String(format: "%.2f %%", 100 * share)
       }
     }

@@ -39,6 +39,15 @@ public enum Evaluation {
     }
   }
 
+  /// The head that an evaluation of a run's checkpoint has left; nil: none.
+  public static func head(
+    of recipe: EvaluationRequest.Recipe, run: String, step: Int
+  ) -> String? {
+    let name = EvaluationRequest(recipe, checkpoint: run).name(step: step)
+    let path = "\(run)/\(EvaluationResult.folderName)/\(name).h5"
+    return Files.exists(path) ? path : nil
+  }
+
   private static func evaluate(
     _ setup: EvaluationSetup, files: String
   ) throws -> (EvaluationResult, Accuracy) {

@@ -54,8 +54,11 @@ public struct EvaluationResult: Encodable, Sendable {
   /// Where results are: the folder that was asked for, or `evaluations` beside the checkpoint.
   static func folder(_ wanted: String?, of checkpoint: String) -> String {
     let parent = checkpoint.lastIndex(of: "/").map { String(checkpoint[..<$0]) } ?? "."
-    return wanted ?? "\(parent)/evaluations"
+    return wanted ?? "\(parent)/\(folderName)"
   }
+
+  /// In the output folder of a run.
+  public static let folderName = "evaluations"
 
   /// Writes the result and its confusion matrix.
   func write(_ confusion: [[Int]], classNames: [String]) throws {

@@ -47,10 +47,7 @@ struct ProbeFile {
   func read(
     into training: ProbeTraining, description: String?
   ) throws(ArtifactError) -> Progress? {
-    let reader = try ArtifactReader(path: path)
-    guard try reader.hasAttribute("kind"), try reader.string("kind") == ProbeFile.kind else {
-      throw ArtifactError(path: path, reason: "it is not the head of an evaluation")
-    }
+    let reader = try open()
     if let description, try reader.string("description") != description { return nil }
     let norm = training.head.norm
     try copy(reader, "norm/runningMean", to: norm.runningMean)
@@ -58,14 +55,35 @@ struct ProbeFile {
     for entry in training.head.parameters.entries {
       let parameter = entry.parameter
       try copy(
-        reader, "parameters/\(parameter.name)", to: training.parameters.tensor(parameter))
-      try copy(
         reader, "momentum/\(parameter.name)", to: training.optimizer.momentum.tensor(parameter))
     }
+    try read(training.head.parameters, into: training.parameters)
     return Progress(
       step: try reader.integer("step"), totalSteps: try reader.integer("totalSteps"),
       bestTop1: Double(try reader.string("bestTop1")) ?? 0,
       bestEpoch: try reader.integer("bestEpoch"))
+  }
+
+  /// The parameters alone.
+  func read(_ tree: ParameterTree, into parameters: FlatBuffer) throws(ArtifactError) {
+    let reader = try open()
+    for entry in tree.entries {
+      let parameter = entry.parameter
+      try copy(reader, "parameters/\(parameter.name)", to: parameters.tensor(parameter))
+    }
+  }
+
+  /// That the head tells apart.
+  var classes: Int {
+    get throws(ArtifactError) { try open().shape("parameters/head.bias")[0] }
+  }
+
+  private func open() throws(ArtifactError) -> ArtifactReader {
+    let reader = try ArtifactReader(path: path)
+    guard try reader.hasAttribute("kind"), try reader.string("kind") == ProbeFile.kind else {
+      throw ArtifactError(path: path, reason: "it is not the head of an evaluation")
+    }
+    return reader
   }
 
   private func copy(
