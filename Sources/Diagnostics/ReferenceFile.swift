@@ -4,15 +4,20 @@ import Models
 import NN
 import TensorCore
 
-/// A reference file: weights, one batch and what a CAE must compute from them.
+/// A reference file: weights, one batch and what CAE or CAE v2 must compute from them.
 struct ReferenceFile {
+  /// What the model is to predict, and its method's own settings.
+  enum Method {
+    case version1(CAE.Configuration, vocabularySize: Int, TokenIndices)
+    /// Features of a teacher, `[B, 1 + P, T]`.
+    case version2(CAEv2.Configuration, Tensor)
+  }
+
   let path: String
   let model: VisionTransformerConfiguration
-  let configuration: CAE.Configuration
-  let vocabularySize: Int
+  let method: Method
   let images: Tensor
   let mask: PatchMask
-  let targets: TokenIndices
   private let reader: ArtifactReader
 
   struct Trajectory {
@@ -25,17 +30,15 @@ struct ReferenceFile {
     self.path = path
     do {
       let reader = try ArtifactReader(path: path)
-      guard try reader.integer("version") == 1 else {
-        throw VerificationError.notBuilt(
-          path: path, method: "CAE v2")
+      let version = try reader.integer("version")
+      guard version == 1 || version == 2 else {
+        throw VerificationError.notBuilt(path: path, method: "CAE version \(version)")
       }
       self.reader = reader
-      (model, configuration) = try ReferenceFile.sizes(reader)
-      vocabularySize = try reader.integer("vocab")
+      model = try ReferenceFile.model(reader)
       try model.validate()
-      guard configuration.decoderHeads > 0,
-        configuration.decoderDim % configuration.decoderHeads == 0
-      else {
+      let (width, heads) = (try reader.integer("decoder_dim"), try reader.integer("decoder_heads"))
+      guard heads > 0, width % heads == 0 else {
         throw ConfigurationError("decoder_heads", "do not divide decoder_dim")
       }
       images = try reader.tensor("input/images")
@@ -46,7 +49,10 @@ struct ReferenceFile {
           path: path, reason: "input/images \(images.shape) are not of \(model.imageSize) pixels")
       }
       mask = try ReferenceFile.mask(reader, batch: images.shape[0], patches: model.patchCount)
-      targets = try ReferenceFile.targets(reader, count: mask.masked.count, below: vocabularySize)
+      method =
+        version == 1
+        ? try ReferenceFile.version1(reader, model, mask)
+        : try ReferenceFile.version2(reader, model, mask)
     } catch let error as VerificationError {
       throw error
     } catch let error as ConfigurationError {
@@ -102,16 +108,21 @@ struct ReferenceFile {
     return Trajectory(optimizer: optimizer, losses: losses, gradientNorms: norms)
   }
 
-  private static func sizes(
+  private static func model(
     _ reader: ArtifactReader
-  ) throws(ArtifactError) -> (VisionTransformerConfiguration, CAE.Configuration) {
+  ) throws(ArtifactError) -> VisionTransformerConfiguration {
     let images = try reader.tensor("input/images")
-    let model = VisionTransformerConfiguration(
+    return VisionTransformerConfiguration(
       imageSize: try reader.integer("image_size"), patchSize: try reader.integer("patch_size"),
       channels: images.shape.rank == 4 ? images.shape[1] : 3,
       embedDim: try reader.integer("embed_dim"), depth: try reader.integer("depth"),
       numHeads: try reader.integer("heads"), mlpRatio: try reader.double("mlp_ratio"),
       layerScaleInit: try reader.double("layer_scale"), dropPathRate: 0)
+  }
+
+  private static func version1(
+    _ reader: ArtifactReader, _ model: VisionTransformerConfiguration, _ mask: PatchMask
+  ) throws(ArtifactError) -> Method {
     var configuration = CAE.Configuration()
     configuration.numMaskedPatches = try reader.integer("masked")
     configuration.decoderDim = try reader.integer("decoder_dim")
@@ -120,7 +131,28 @@ struct ReferenceFile {
     configuration.decoderDepth = try reader.integer("decoder_depth")
     configuration.decoderLayerScaleInit = model.layerScaleInit
     configuration.alignmentWeight = try reader.double("alignment_weight")
-    return (model, configuration)
+    let vocabularySize = try reader.integer("vocab")
+    return .version1(
+      configuration, vocabularySize: vocabularySize,
+      try targets(reader, count: mask.masked.count, below: vocabularySize))
+  }
+
+  private static func version2(
+    _ reader: ArtifactReader, _ model: VisionTransformerConfiguration, _ mask: PatchMask
+  ) throws(ArtifactError) -> Method {
+    var configuration = CAEv2.Configuration()
+    configuration.numMaskedPatches = try reader.integer("masked")
+    configuration.decoderDim = try reader.integer("decoder_dim")
+    configuration.decoderHeads = try reader.integer("decoder_heads")
+    configuration.regressorDepth = try reader.integer("regressor_depth")
+    configuration.decoderLayerScaleInit = model.layerScaleInit
+    let targets = try reader.tensor("input/target")
+    let shape: Shape = [mask.batch, 1 + model.patchCount, try reader.integer("target_dim")]
+    guard targets.shape == shape else {
+      throw ArtifactError(
+        path: reader.path, reason: "input/target is \(targets.shape), not \(shape)")
+    }
+    return .version2(configuration, targets)
   }
 
   private static func mask(

@@ -56,8 +56,7 @@ public enum VerificationError: Error, Sendable, CustomStringConvertible {
 /// gradient, and a trajectory of AdamW with clipping.
 public final class Verification {
   private let reference: ReferenceFile
-  private let tree = ParameterTree()
-  private let network: CAENetwork
+  private let model: ReferenceModel
   private let parameters: FlatBuffer
   private let gradients: FlatBuffer
   private let pool: ThreadPool
@@ -65,8 +64,8 @@ public final class Verification {
   private init(_ reference: ReferenceFile, pool: ThreadPool) throws(VerificationError) {
     self.reference = reference
     self.pool = pool
-    network = CAENetwork(
-      reference.model, reference.configuration, vocabularySize: reference.vocabularySize, in: tree)
+    model = ReferenceModel(reference)
+    let tree = model.parameters
     let heap = HeapAllocator()
     parameters = FlatBuffer(for: tree, allocator: heap, purpose: "parameters")
     gradients = FlatBuffer(for: tree, allocator: heap, purpose: "gradients")
@@ -98,42 +97,31 @@ public final class Verification {
   ///
   /// - Parameter inspect: Sees the outputs before backward overwrites the logits.
   @discardableResult
-  private func step(_ inspect: (CAENetwork.Result) throws(ArtifactError) -> Void = { _ in })
+  private func step(_ inspect: (ReferenceModel.Outcome) throws(ArtifactError) -> Void = { _ in })
     throws(ArtifactError) -> Double
   {
     let tape = Tape(parameters: parameters, pool: pool)
     let context = ForwardContext(
       tape: tape, keys: [], step: StepInfo(step: 0, totalSteps: 1, seed: 0, isTraining: false))
-    let result = network.forward(
-      images: reference.images, mask: reference.mask, targets: reference.targets, context)
-    try inspect(result)
-    let sink = FlatGradientSink(gradients, for: tree)
+    let outcome = model.forward(reference.images, reference.mask, context)
+    try inspect(outcome)
+    let sink = FlatGradientSink(gradients, for: model.parameters)
     sink.beginStep()
-    let weight = reference.configuration.alignmentWeight
     tape.backward(
-      from: [(result.reconstruction.variable, 1), (result.alignment.variable, Float(weight))],
-      into: sink)
+      from: outcome.terms.map { ($0.loss.variable, Float($0.weight)) }, into: sink)
     sink.endStep()
-    return result.reconstruction.value + weight * result.alignment.value
+    return outcome.total
   }
 
   private func compareForward(_ report: inout VerificationReport) throws(ArtifactError) {
     var forward = (loss: WorstError(), output: WorstError())
     let reference = self.reference
-    try step { (result) throws(ArtifactError) in
-      let main = result.reconstruction.value
-      let alignment = result.alignment.value
-      let total = main + reference.configuration.alignmentWeight * alignment
-      for (name, value) in [
-        ("loss", total), ("loss_main", main), ("loss_alignment", alignment),
-      ] {
+    try step { (outcome) throws(ArtifactError) in
+      for (name, value) in outcome.losses {
         let expected = Double(try reference.tensor("expected/\(name)").values[0])
         forward.loss.see(relative(value, expected), name)
       }
-      for (name, tensor) in [
-        ("output", result.logits.value), ("latent_prediction", result.predictedLatents.value),
-        ("latent_target", result.targetLatents.value),
-      ] {
+      for (name, tensor) in outcome.outputs {
         let expected = try reference.tensor("expected/\(name)", count: tensor.count)
         forward.output.see(largestDifference(tensor, expected), name)
       }
@@ -142,7 +130,7 @@ public final class Verification {
   }
 
   private func compareGradients(_ report: inout VerificationReport) throws(ArtifactError) {
-    for entry in tree.entries where !entry.parameter.name.hasSuffix("norm1_k.bias") {
+    for entry in model.parameters.entries where !entry.parameter.name.hasSuffix("norm1_k.bias") {
       let name = entry.parameter.name
       let expected = try reference.tensor(
         "expected/gradients/\(name)", count: entry.parameter.count)
@@ -152,7 +140,7 @@ public final class Verification {
 
   private func compareTrajectory(_ report: inout VerificationReport) throws(ArtifactError) {
     let trajectory = try reference.trajectory()
-    let optimizer = AdamW(trajectory.optimizer, for: tree, allocator: HeapAllocator())
+    let optimizer = AdamW(trajectory.optimizer, for: model.parameters, allocator: HeapAllocator())
     for index in 0..<trajectory.losses.count {
       let loss = try step()
       let norm = try update(optimizer, trajectory.optimizer.learningRate, step: index + 1)

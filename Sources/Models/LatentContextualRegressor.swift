@@ -16,12 +16,13 @@ import TensorCore
 /// - SeeAlso: CAE, arXiv:2202.03026, section 3.1.
 public struct LatentContextualRegressor {
   private let blocks: [Block]
-  private let norm: LayerNorm
+  private let norm: LayerNorm?
   private let maskQuery: Parameter
 
+  /// - Parameter hasNorm: CAE normalizes what comes out, CAE v2 does not.
   public init(
     _ configuration: BlockConfiguration, depth: Int, dropPathRate: Double, in tree: ParameterTree,
-    maskQuery: Parameter
+    maskQuery: Parameter, hasNorm: Bool = true
   ) {
     self.maskQuery = maskQuery
     blocks = (0..<depth).map { index in
@@ -29,7 +30,7 @@ public struct LatentContextualRegressor {
         "regresser.regressor_blocks.\(index)", configuration, index: index,
         dropPathRate: linearRate(dropPathRate, index, of: depth), in: tree)
     }
-    norm = LayerNorm("regresser.norm", configuration.width, in: tree)
+    norm = hasNorm ? LayerNorm("regresser.norm", configuration.width, in: tree) : nil
   }
 
   /// - Parameters:
@@ -37,7 +38,7 @@ public struct LatentContextualRegressor {
   ///   - maskedPositions: Positions of the masked patches, row by row.
   ///   - keyPositions: Positions of the visible, then of the masked patches of each sample.
   ///   - branch: First stochastic-depth draw; two a block are used.
-  /// - Returns: `[B, M, C]`, normalized.
+  /// - Returns: `[B, M, C]`.
   public func callAsFunction(
     visible: Variable, maskedCount: Int, maskedPositions: Positions, keyPositions: Positions,
     _ context: ForwardContext, branch: Int
@@ -48,7 +49,7 @@ public struct LatentContextualRegressor {
       queries = block(
         queries, visible, maskedPositions, keyPositions, context, branch: branch + 2 * index)
     }
-    return norm(queries, context.tape)
+    return norm.map { $0(queries, context.tape) } ?? queries
   }
 
   private struct Block {

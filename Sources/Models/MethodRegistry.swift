@@ -2,6 +2,7 @@
 public enum MethodRegistry {
   public static let all: [any PretrainingMethod.Type] = [
     CAE.self,
+    CAEv2.self,
     Supervised.self,
   ]
 }

@@ -5,13 +5,16 @@ public import TensorCore
 public struct NamedTensors {
   /// The file or folder, for error messages.
   public let source: String
+  /// Of the configuration that names it.
+  private let key: String
   private let find: (String) throws(ConfigurationError) -> Tensor?
 
   /// - Parameter find: The tensor of a name; nil where there is none.
   public init(
-    source: String, _ find: @escaping (String) throws(ConfigurationError) -> Tensor?
+    source: String, key: String = "method.tokenizer",
+    _ find: @escaping (String) throws(ConfigurationError) -> Tensor?
   ) {
-    self.source = source
+    (self.source, self.key) = (source, key)
     self.find = find
   }
 
@@ -27,6 +30,15 @@ public struct NamedTensors {
 
   /// The sentence about a tensor that does not fit.
   func mismatch(_ name: String, _ what: String) -> ConfigurationError {
-    ConfigurationError("method.tokenizer", "\(name) \(what) in \(source)")
+    ConfigurationError(key, "\(name) \(what) in \(source)")
+  }
+
+  /// - Throws: Where it is missing or has another shape.
+  func required(_ name: String, _ shape: Shape) throws(ConfigurationError) -> Tensor {
+    let tensor = try required(name)
+    guard tensor.shape == shape else {
+      throw mismatch(name, "is \(tensor.shape), which should be \(shape),")
+    }
+    return tensor
   }
 }

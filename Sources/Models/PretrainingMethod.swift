@@ -35,14 +35,18 @@ public struct MethodContext: Sendable {
   /// Target tokens by the tokenizer that a configuration names, or those that were computed
   /// beforehand; files are no business of a method.
   public let openTokens: @Sendable (String) throws(ConfigurationError) -> TokenSource
+  /// The teacher whose weights a file has.
+  public let openTeacher: @Sendable (String) throws(ConfigurationError) -> any FeatureTeacher
 
   public init(
     model: VisionTransformerConfiguration, encoderView: ViewSpecification,
-    openTokens: @escaping @Sendable (String) throws(ConfigurationError) -> TokenSource
+    openTokens: @escaping @Sendable (String) throws(ConfigurationError) -> TokenSource,
+    openTeacher: @escaping @Sendable (String) throws(ConfigurationError) -> any FeatureTeacher
   ) {
     self.model = model
     self.encoderView = encoderView
     self.openTokens = openTokens
+    self.openTeacher = openTeacher
   }
 }
 

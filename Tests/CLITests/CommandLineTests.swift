@@ -181,10 +181,10 @@ struct CommandLineTests {
 
   @Test func otherMethodIs69() throws {
     let folder = try TemporaryFolder("verify")
-    let path = try changed(in: folder, "v2.h5") { try $0.setAttribute("version", 2) }
+    let path = try changed(in: folder, "v2.h5") { try $0.setAttribute("version", 3) }
     let ended = try Program.run(["verify", path], within: 20)
     #expect(ended.code == 69, "\(ended)")
-    #expect(ended.standardOutput.contains("CAE v2 is not built"), "\(ended)")
+    #expect(ended.standardOutput.contains("CAE version 3 is not built"), "\(ended)")
   }
 
   @Test func unreadableReferenceIs65() throws {

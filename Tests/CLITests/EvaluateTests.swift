@@ -1,5 +1,7 @@
+import Artifacts
 import Files
 import Foundation
+import HDF5
 import PNGCodec
 import TestSupport
 import Testing
@@ -69,7 +71,7 @@ struct EvaluateTests {
   @Test func fineTuningOnSeveralRanks() throws {
     let settings = [
       "--batch-size", "12", "--epochs", "3", "--train-images", "48", "--learning-rate", "1e-3",
-      "--set", "method.layerDecay=0.9",
+      "--set", "optimizer.learningRate=1.0e-3",
     ]
     let results = try [2, 3].map { try evaluate("finetune", settings, ranks: $0) }
     #expect(results[0].protocol == "finetune" && results[0].count == 40)
@@ -77,20 +79,33 @@ struct EvaluateTests {
     #expect(results[0].top1 == results[1].top1, "the second one judges what the first has trained")
     let folder = results[0].files
     #expect(try Files.readText("\(folder)/metrics.jsonl").split(separator: "\n").count == 12)
-    let report = try Program.run(["report", folder, "--no-pictures"])
-    #expect(report.code == 0, "\(report)")
+    let report = try Program.run(["report", folder])
+    #expect(report.code == 0 && report.standardError.isEmpty, "\(report)")
+    #expect(try !Files.readText("\(folder)/report.html").contains("could not be made"))
     let other = try Program.run(
       ["evaluate", "finetune", tiny.output, "--validation", tiny.validation] + settings.dropLast()
-        + ["method.layerDecay=0.5"])
+        + ["optimizer.learningRate=0.5"])
     #expect(other.code == 65 && other.errorLines.count == 1, "\(other)")
-    #expect(other.standardError.contains("method.layerDecay: is 0.5 here but 0.9"), "\(other)")
+    #expect(
+      other.standardError.contains("optimizer.learningRate: is 0.5 here but 0.001"), "\(other)")
   }
 
   @Test func featuresFollowTheShards() throws {
-    let file = tiny.folder.file("features.h5")
-    let ended = try Program.run(
-      ["features", tiny.output, "--images", tiny.validation, "--output", file], ranks: 2)
-    #expect(ended.code == 0 && Files.exists(file), "\(ended)")
+    let files = try [nil, 2].map { ranks in
+      let file = tiny.folder.file("features-\(ranks ?? 1).h5")
+      let ended = try Program.run(
+        ["features", tiny.output, "--images", tiny.validation, "--output", file], ranks: ranks)
+      try #require(ended.code == 0, "\(ended)")
+      return file
+    }
+    let features = try files.map {
+      try HDF5File(path: $0, .readOnly).root.dataset("features")
+    }
+    #expect(features[0].shape == [40, 16])
+    #expect(try sameBits(features[0].read(), features[1].read()))
+    let labels = try files.map { try ArtifactReader(path: $0).integers("labels").values }
+    #expect(
+      labels[0] == labels[1] && labels[0].sorted() == (0..<40).map { Int64($0 % 10) }.sorted())
   }
 
   @Test(arguments: ["cae-safetensors", "timm-safetensors", "hdf5"])

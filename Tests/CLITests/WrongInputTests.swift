@@ -50,7 +50,7 @@ struct WrongInputTests {
     .set("patch size", "model.patchSize=5", words: "model.patchSize: 16 x 16 images"),
     .set(
       "method", "method.name=dino",
-      words: "method.name: there is no method dino; known: cae, supervised"),
+      words: "method.name: there is no method dino; known: cae, cae-v2, supervised"),
     .set(
       "missing tokenizer", "method.tokenizer=/nowhere/t.h5",
       words: "method.tokenizer", "/nowhere/t.h5", "cae-dist tokenizer fit"),

@@ -39,9 +39,12 @@ private struct ToyMethod {
     var values = TestValues(1)
     let values48 = values.tensor([10, 48])
     let tokenizer = try KMeansTokenizer(codebook: values48, patchSize: 4, view: tokenizerView)
-    let context = MethodContext(model: model, encoderView: ToyMethod.view) {
-      (_) throws(ConfigurationError) in .computed(tokenizer)
-    }
+    let context = MethodContext(
+      model: model, encoderView: ToyMethod.view,
+      openTokens: { (_) throws(ConfigurationError) in .computed(tokenizer) },
+      openTeacher: { (path) throws(ConfigurationError) in
+        throw ConfigurationError("method.teacher", path)
+      })
     method = try CAE(configuration, context)
     parameters = FlatBuffer(
       for: method.parameters, allocator: HeapAllocator(), purpose: "parameters")
@@ -85,11 +88,11 @@ private struct ToyMethod {
     #expect((0...1).contains(output.scalars[0].value))
     #expect(toy.method.views == [ToyMethod.view])
     #expect(toy.method.buffers.map(\.name) == ["encoder.pos_embed", "rd_pos_embed"])
-    #expect(MethodRegistry.all.map { $0.name } == ["cae", "supervised"])
+    #expect(MethodRegistry.all.map { $0.name } == ["cae", "cae-v2", "supervised"])
   }
 
-  @Test(arguments: [CAE.Configuration.Mask.block, .random])
-  func aSampleCountsTheSameInAnyBatch(mask: CAE.Configuration.Mask) throws {
+  @Test(arguments: [MaskKind.block, .random])
+  func aSampleCountsTheSameInAnyBatch(mask: MaskKind) throws {
     var configuration = ToyMethod.configuration()
     configuration.mask = mask
     let toy = try ToyMethod(configuration, model: ToyMethod.model(dropPathRate: 0.4))

@@ -8,7 +8,7 @@ import Testing
 
 /// The files are made by Scripts/reference.
 @Suite struct VerificationTests {
-  static let files = ["cae-v1-tiny.h5", "cae-v1-uneven.h5"]
+  static let files = ["cae-v1-tiny.h5", "cae-v1-uneven.h5", "cae-v2-tiny.h5"]
 
   @Test(arguments: files, [1, 2])
   func theReferencesAreMet(file: String, threadCount: Int) throws {

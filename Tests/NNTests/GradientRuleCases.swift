@@ -296,6 +296,23 @@ extension GradientRuleCase {
         return scalar(tape, tape.residual(first, second, gamma: nil, sampleScale: nil))
       }),
   ]
+
+  static let cosineDistance = [
+    GradientRuleCase(
+      "all tokens", inputs: [[2, 3, 5]],
+      objective: { _, tape, x in
+        var values = TestValues(17)
+        return tape.cosineDistance(x[0], target: values.tensor([2, 3, 5]), counted: 0..<3)
+      }),
+    GradientRuleCase(
+      "some tokens, behind a linear layer", inputs: [[2, 4, 3]],
+      parameters: { TapeModel(["w": [9, 3]]) },
+      objective: { model, tape, x in
+        var values = TestValues(17)
+        return tape.cosineDistance(
+          tape.linear(x[0], weight: model["w"]), target: values.tensor([2, 4, 9]), counted: 1..<3)
+      }),
+  ]
 }
 
 private func positions(_ count: Int, _ columns: Int) -> Positions {

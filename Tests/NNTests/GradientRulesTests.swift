@@ -9,7 +9,8 @@ import Testing
 /// new case here not until it has graphs to check.
 enum RuleName: String, CaseIterable, Sendable {
   case linear, layerNorm, attention, residual, addPositions, repeatToken, sliceTokens
-  case meanOfTokens, crossEntropy, softCrossEntropy, meanSquaredError, batchNorm, recomputed
+  case meanOfTokens, crossEntropy, softCrossEntropy, meanSquaredError
+  case cosineDistance, batchNorm, recomputed
 
   init(_ operation: NN.Operation) {
     switch operation {
@@ -24,6 +25,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .crossEntropy: self = .crossEntropy
     case .softCrossEntropy: self = .softCrossEntropy
     case .meanSquaredError: self = .meanSquaredError
+    case .cosineDistance: self = .cosineDistance
     case .batchNorm: self = .batchNorm
     case .recomputed: self = .recomputed
     }
@@ -42,6 +44,7 @@ enum RuleName: String, CaseIterable, Sendable {
     case .crossEntropy: GradientRuleCase.crossEntropy
     case .softCrossEntropy: GradientRuleCase.softCrossEntropy
     case .meanSquaredError: GradientRuleCase.meanSquaredError
+    case .cosineDistance: GradientRuleCase.cosineDistance
     case .batchNorm: GradientRuleCase.batchNorm
     case .recomputed: GradientRuleCase.recomputed
     }

@@ -138,3 +138,69 @@ import Testing
     }
   }
 }
+
+@Suite struct CosineKernelTests {
+  /// A cosine is rounded to Float once.
+  static let tolerance = 1e-7
+
+  @Test func rowsOfZerosDoNoHarm() {
+    let pool = ThreadPool(threadCount: 1)
+    let (zero, other): ([Float], [Float]) = ([0, 0, 0], [1, 2, 2])
+    for (prediction, target) in [(zero, other), (other, zero), (zero, zero)] {
+      var (cosines, gradient): ([Float], [Float]) = ([.nan], prediction)
+      let counts = CosineKernel.Rows(tokens: 1, counted: 0..<1)
+      let loss = CosineKernel.forward(
+        pool, prediction: prediction, target: target, cosines: &cosines, rows: 1, columns: 3,
+        counts: counts)
+      CosineKernel.backward(
+        pool, prediction: &gradient, target: target, cosines: cosines, scale: 1, rows: 1,
+        columns: 3, counts: counts)
+      #expect(loss == 1 && gradient.allSatisfy(\.isFinite))
+    }
+  }
+
+  @Test(arguments: [(3, 4, 0..<4), (2, 5, 1..<3), (7, 1, 0..<1)], [1, 7, 8, 24, 513])
+  func agreesWithTheDefinition(size: (Int, Int, Range<Int>), columns: Int) {
+    let (batch, tokens, counted) = size
+    let rows = batch * tokens
+    var values = TestValues(5)
+    let (prediction, target) = (values.floats(rows * columns), values.floats(rows * columns))
+    let counts = CosineKernel.Rows(tokens: tokens, counted: counted)
+    func product(_ a: [Float], _ b: [Float], _ row: Int) -> Double {
+      (row * columns..<(row + 1) * columns).reduce(0) { $0 + Double(a[$1]) * Double(b[$1]) }
+    }
+    func cosine(_ row: Int) -> Double {
+      product(prediction, target, row)
+        / (product(prediction, prediction, row) * product(target, target, row)).squareRoot()
+    }
+    let chosen = (0..<rows).filter { counted.contains($0 % tokens) }
+    let expected = chosen.reduce(0) { $0 + 1 - cosine($1) } / Double(chosen.count)
+    let results = withEveryPool { pool -> (loss: Double, gradient: [Float]) in
+      var cosines = [Float](repeating: .nan, count: rows)
+      let loss = CosineKernel.forward(
+        pool, prediction: prediction, target: target, cosines: &cosines, rows: rows,
+        columns: columns, counts: counts)
+      var gradient = prediction
+      CosineKernel.backward(
+        pool, prediction: &gradient, target: target, cosines: cosines, scale: 3, rows: rows,
+        columns: columns, counts: counts)
+      return (loss, gradient)
+    }
+    for result in results {
+      #expect(abs(result.loss - expected) < CosineKernelTests.tolerance)
+      #expect(result.loss == results[0].loss && sameBits(result.gradient, results[0].gradient))
+    }
+    for row in 0..<rows {
+      let length = product(prediction, prediction, row).squareRoot()
+      let other = product(target, target, row).squareRoot()
+      for column in 0..<columns {
+        let place = row * columns + column
+        let wanted =
+          chosen.contains(row)
+          ? -3 * (Double(target[place]) / other - cosine(row) * Double(prediction[place]) / length)
+            / length / Double(chosen.count) : 0
+        #expect(abs(Double(results[0].gradient[place]) - wanted) < 1e-6 * max(1, 3 / length))
+      }
+    }
+  }
+}

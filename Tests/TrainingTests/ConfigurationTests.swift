@@ -144,7 +144,9 @@ func refusal(_ lines: String = "", set overrides: [String] = []) -> String {
     ("model:", "model: is a section with keys, not a value"),
     ("model: [1]", "model: is a section with keys, not a value"),
     ("run: {seed: {a: 1}}", "run.seed: takes a value, not a section"),
-    ("method: {name: dino}", "method.name: there is no method dino; known: cae, supervised"),
+    (
+      "method: {name: dino}", "method.name: there is no method dino; known: cae, cae-v2, supervised"
+    ),
     ("method: 5", "method: is a section with keys, not a value"),
   ])
   func wrongKindOfValueNamesTheKey(text: String, sentence: String) {

@@ -105,7 +105,7 @@ import Testing
       #expect(result.step == (source == .pretrained ? TinyRun.totalSteps : 0))
       let metrics = try MetricsLine.read("\(result.files)/metrics.jsonl")
       losses.append(metrics.compactMap { $0["loss"] })
-      #expect(metrics.compactMap { $0["validationTop1"] }.count == 20)
+      #expect(metrics.compactMap { $0["validationTop1"] }.count == 15)
     }
     for loss in losses {
       #expect(abs(loss[0] - 2.3026) < 0.01, "ten classes, a head of almost 0")
@@ -162,6 +162,20 @@ import Testing
     #expect(result.recipe?.contains("24 training images") ?? false)
   }
 
+  /// Nothing of another recipe, or of another encoder, is taken for this one's.
+  @Test func anotherRecipeIsAnotherRun() throws {
+    _ = try tune(request("one"))
+    for change in ["optimizer.learningRate=0.5", "schedule.epochs=2"] {
+      let sentence = failure(request("one") { $0.options.overrides = [change] })
+      #expect(sentence?.hasPrefix(String(change.prefix { $0 != "=" }) + ": is ") ?? false)
+      #expect(sentence?.contains("use another --output") ?? false)
+    }
+    let merged = tiny.folder.file("other.h5")
+    _ = try CheckpointMerging.merge("\(run)/step-00000012", to: merged)
+    let other = failure(request("one") { $0.checkpoint = merged })
+    #expect(other?.hasPrefix("run.initializeFrom: is ") ?? false, "\(other ?? "")")
+  }
+
   @Test func wrongRequestsAreNamed() {
     #expect(
       failure(request("wrong") { $0.source = .pixels })
@@ -169,6 +183,15 @@ import Testing
     #expect(
       failure(request("wrong") { $0.options.batchSize = 25 }, ranks: 2)?
         .contains("25 is no multiple of 2 ranks") ?? false)
+    #expect(
+      failure(request("wrong") { $0.options.epochs = .nan })
+        == "--epochs: must be above 0 and at most a million, not nan")
+    #expect(
+      failure(request("wrong") { $0.options.trainImages = 0 })
+        == "--train-images: must be at least 1, not 0")
+    #expect(
+      failure(request("wrong") { $0.options.batchSize = 10 }, ranks: 2)?
+        .contains("micro-batches of one image") ?? false)
     #expect(
       failure(request("wrong") { $0.options.overrides = ["method.classes=7"] })?
         .contains("method.classes: is 7, but") ?? false)
@@ -185,7 +208,7 @@ import Testing
   @Test(arguments: [
     ("classes: 1", "method.classes: must be at least 2, not 1"),
     ("layerDecay: 0", "method.layerDecay: must be in (0, 1], not 0.0"),
-    ("mixup: -1", "method.mixup: must not be negative, not -1.0"),
+    ("mixup: -1", "method.mixup: must be in [0, 4], not -1.0"),
     ("labelSmoothing: 1", "method.labelSmoothing: must be in [0, 1), not 1.0"),
   ])
   func wrongValues(setting: String, sentence: String) throws {

@@ -26,4 +26,14 @@ public struct PatchMask: Sendable, Equatable {
     self.visible = visible
     self.masked = masked
   }
+
+  /// For each image its visible patches, then its masked ones: the order of the regressor's keys.
+  var visibleThenMasked: [Int32] {
+    var patches: [Int32] = []
+    for image in 0..<batch {
+      patches += visible[image * visibleCount..<(image + 1) * visibleCount]
+      patches += masked[image * maskedCount..<(image + 1) * maskedCount]
+    }
+    return patches
+  }
 }

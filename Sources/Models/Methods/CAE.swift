@@ -15,13 +15,8 @@ public import TensorCore
 public final class CAE: PretrainingMethod {
   public static let name = "cae"
 
-  public struct Configuration: Codable, Sendable, Equatable {
-    public enum Mask: String, Codable, Sendable {
-      case block
-      case random
-    }
-
-    public var mask = Mask.block
+  public struct Configuration: MaskedConfiguration, Codable, Sendable, Equatable {
+    public var mask = MaskKind.block
     public var numMaskedPatches = 98
     /// Smallest block of a block mask.
     public var minimumMaskBlock = 16
@@ -47,22 +42,13 @@ public final class CAE: PretrainingMethod {
   private let configuration: Configuration
   public let views: [ViewSpecification]
   private let tokens: TokenSource
-  private let blockMasking: BlockMasking?
-  private let randomMasking: RandomMasking?
+  private let masking: Masking
 
   public init(
     _ configuration: Configuration, _ context: MethodContext
   ) throws(ConfigurationError) {
     try configuration.validate(for: context.model)
-    blockMasking =
-      configuration.mask == .block
-      ? try BlockMasking(
-        grid: context.model.grid, count: configuration.numMaskedPatches,
-        minimumBlock: configuration.minimumMaskBlock) : nil
-    randomMasking =
-      configuration.mask == .random
-      ? try RandomMasking(
-        patches: context.model.patchCount, count: configuration.numMaskedPatches) : nil
+    masking = try Masking(configuration, grid: context.model.grid)
     tokens = try context.openTokens(configuration.tokenizer)
     guard tokens.grid == context.model.grid else {
       throw ConfigurationError(
@@ -80,12 +66,7 @@ public final class CAE: PretrainingMethod {
   public var buffers: [NamedBuffer] { network.positionTables }
 
   public func losses(for batch: Batch, _ context: ForwardContext) -> MethodOutput {
-    let mask = PatchMask(
-      rows: batch.keys.map { key in
-        var random = CounterRandom(
-          seed: context.step.seed, epoch: key.epoch, sample: key.sample, stream: .mask)
-        return blockMasking?.mask(&random) ?? randomMasking?.mask(&random) ?? []
-      })
+    let mask = masking.mask(batch.keys, seed: context.step.seed)
     let patches = tokens.grid * tokens.grid
     let all = tokens.tokens(for: batch, pool: context.tape.pool)
     let targets = mask.masked.enumerated().map { index, patch in
@@ -149,7 +130,7 @@ public final class CAENetwork {
   }
 
   private let encoder: VisionTransformer
-  private let projection: (linear: Linear, norm: LayerNorm)?
+  private let projection: LatentProjection?
   private let regressor: LatentContextualRegressor
   private let decoder: TransformerStack
   private let decoderNorm: LayerNorm
@@ -168,14 +149,7 @@ public final class CAENetwork {
       layerScaleInit: configuration.decoderLayerScaleInit, scheme: scheme)
     let maskQuery = tree.add("mask_token", [1, 1, width], .token)
     encoder = VisionTransformer("encoder", model, scheme: scheme, in: tree)
-    projection =
-      width == model.embedDim
-      ? nil
-      : (
-        Linear(
-          "encoder_to_regresser", inputs: model.embedDim, outputs: width, in: tree, scheme),
-        LayerNorm("encoder_to_regresser_norm", width, in: tree)
-      )
+    projection = LatentProjection(from: model.embedDim, to: width, scheme, in: tree)
     regressor = LatentContextualRegressor(
       blocks, depth: configuration.regressorDepth, dropPathRate: model.dropPathRate, in: tree,
       maskQuery: maskQuery)
@@ -229,19 +203,6 @@ public final class CAENetwork {
     let tape = context.tape
     let encoded = encoder(images, patches: patches, context, branch: branch)
     let tokens = tape.sliceTokens(encoded, start: 1, count: encoded.shape[1] - 1)
-    guard let (linear, norm) = projection else { return tokens }
-    return norm(linear(tokens, tape), tape)
-  }
-}
-
-extension PatchMask {
-  /// For each image its visible patches, then its masked ones: the order of the regressor's keys.
-  fileprivate var visibleThenMasked: [Int32] {
-    var patches: [Int32] = []
-    for image in 0..<batch {
-      patches += visible[image * visibleCount..<(image + 1) * visibleCount]
-      patches += masked[image * maskedCount..<(image + 1) * maskedCount]
-    }
-    return patches
+    return projection.map { $0(tokens, tape) } ?? tokens
   }
 }

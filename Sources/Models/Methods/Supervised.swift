@@ -80,6 +80,9 @@ extension Supervised: ClassifierMethod {
 }
 
 extension Supervised.Configuration {
+  /// Beta distributions are drawn by rejection, which takes ever longer the narrower they are.
+  private var largestAlpha: Double { 4 }
+
   /// - Throws: A sentence for the first value that no classifier can have.
   func validate() throws(ConfigurationError) {
     guard classes > 1 else {
@@ -89,8 +92,9 @@ extension Supervised.Configuration {
       throw ConfigurationError("method.layerDecay", "must be in (0, 1], not \(layerDecay)")
     }
     for (name, value) in [("mixup", mixup), ("cutMix", cutMix)]
-    where !(value >= 0 && value.isFinite) {
-      throw ConfigurationError("method.\(name)", "must not be negative, not \(value)")
+    where !(0...largestAlpha).contains(value) {
+      throw ConfigurationError(
+        "method.\(name)", "must be in [0, \(Int(largestAlpha))], not \(value)")
     }
     guard (0..<1).contains(labelSmoothing) else {
       throw ConfigurationError(

@@ -15,6 +15,7 @@ enum GradientRules {
     case .crossEntropy(let record): crossEntropy(record, gradient, &pass)
     case .softCrossEntropy(let record): softCrossEntropy(record, gradient, &pass)
     case .meanSquaredError(let record): meanSquaredError(record, gradient, &pass)
+    case .cosineDistance(let record): cosineDistance(record, gradient, &pass)
     case .batchNorm(let record): batchNorm(record, gradient, &pass)
     case .recomputed(let record): recompute(record, gradient, &pass)
     }
@@ -265,6 +266,18 @@ enum GradientRules {
         scale: dLoss.pointer[0], dPrediction: place.tensor.pointer, accumulate: place.accumulate,
         count: prediction.count)
     }
+  }
+
+  /// See `CosineKernel.backward`: written over the predictions, which are not needed any more.
+  private static func cosineDistance(
+    _ record: CosineDistanceRecord, _ dLoss: Tensor, _ pass: inout BackwardPass
+  ) {
+    let prediction = record.prediction.value
+    CosineKernel.backward(
+      pass.pool, prediction: prediction.pointer, target: record.target.pointer,
+      cosines: record.cosines.pointer, scale: dLoss.pointer[0], rows: prediction.rows,
+      columns: prediction.columns, counts: record.counts)
+    pass.give(record.prediction.id, prediction)
   }
 
   /// See `BatchNormKernel.backward`; the sums are those of all who share the batch.

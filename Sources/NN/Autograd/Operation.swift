@@ -14,6 +14,7 @@ enum Operation {
   case crossEntropy(CrossEntropyRecord)
   case softCrossEntropy(SoftCrossEntropyRecord)
   case meanSquaredError(MeanSquaredErrorRecord)
+  case cosineDistance(CosineDistanceRecord)
   case batchNorm(BatchNormRecord)
   case recomputed(RecomputedRecord)
 
@@ -28,7 +29,7 @@ enum Operation {
     case .recomputed(let record): record.parameters
     case .attention(let record): record.bias.map { [$0.table] } ?? []
     case .sliceTokens, .meanOfTokens, .crossEntropy, .softCrossEntropy, .meanSquaredError,
-      .batchNorm:
+      .cosineDistance, .batchNorm:
       []
     }
   }
@@ -120,6 +121,13 @@ struct CrossEntropyRecord {
 struct MeanSquaredErrorRecord {
   let prediction: SavedInput
   let target: Tensor
+}
+
+struct CosineDistanceRecord {
+  let prediction: Variable
+  let target: Tensor
+  let counts: CosineKernel.Rows
+  let cosines: Tensor
 }
 
 struct BatchNormRecord {

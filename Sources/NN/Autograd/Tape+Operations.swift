@@ -272,6 +272,25 @@ extension Tape {
     return scalar(loss, of: [prediction], .meanSquaredError(record))
   }
 
+  /// Mean of `1 - cos(prediction, target)` over the counted tokens of every sample of `[B, T, C]`; no
+  /// gradient to the target.
+  ///
+  /// Backward overwrites the predictions with their gradient.
+  public func cosineDistance(
+    _ prediction: Variable, target: Tensor, counted: Range<Int>
+  ) -> ScalarVariable {
+    precondition(prediction.shape == target.shape, "prediction and target differ")
+    let rows = prediction.value.rows
+    let counts = CosineKernel.Rows(tokens: prediction.shape[1], counted: counted)
+    let cosines = Tensor(uninitialized: [rows])
+    let loss = CosineKernel.forward(
+      pool, prediction: prediction.value.pointer, target: target.pointer,
+      cosines: cosines.pointer, rows: rows, columns: target.columns, counts: counts)
+    let record = CosineDistanceRecord(
+      prediction: prediction, target: target, counts: counts, cosines: cosines)
+    return scalar(loss, of: [prediction], .cosineDistance(record))
+  }
+
   func scalar(
     _ value: Double, of inputs: [Variable], _ operation: Operation
   ) -> ScalarVariable {

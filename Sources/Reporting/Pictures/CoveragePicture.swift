@@ -98,34 +98,32 @@ public enum CoveragePicture {
 
 /// The masks of a configuration.
 struct MaskDraw {
-  let grid: Int
-  let seed: UInt64
-  private let block: BlockMasking?
-  private let random: RandomMasking?
+  var grid: Int { masking.grid }
+  private let seed: UInt64
+  private let masking: Masking
 
   /// - Throws: `ConfigurationError` for a method without masks, and for masks that cannot be.
   init(_ configuration: ResolvedConfiguration) throws(ConfigurationError) {
-    guard configuration.methodType == CAE.self else {
+    guard let masked = try MaskDraw.method(configuration.methodType, of: configuration) else {
       throw ConfigurationError(
-        "method.name", "\(configuration.methodType.name) has no masks; give a configuration of cae")
+        "method.name", "\(configuration.methodType.name) has no masks; cae and cae-v2 have")
     }
-    let method = try configuration.methodConfiguration(of: CAE.self)
-    let model = configuration.training.model
-    grid = model.grid
+    masking = try Masking(masked, grid: configuration.training.model.grid)
     seed = UInt64(configuration.training.run.seed)
-    block =
-      method.mask == .block
-      ? try BlockMasking(
-        grid: model.grid, count: method.numMaskedPatches, minimumBlock: method.minimumMaskBlock)
-      : nil
-    random =
-      method.mask == .random
-      ? try RandomMasking(patches: model.patchCount, count: method.numMaskedPatches) : nil
+  }
+
+  static func hasMasks(_ configuration: ResolvedConfiguration) throws(ConfigurationError) -> Bool {
+    try method(configuration.methodType, of: configuration) != nil
+  }
+
+  private static func method<Method: PretrainingMethod>(
+    _ type: Method.Type, of configuration: ResolvedConfiguration
+  ) throws(ConfigurationError) -> (any MaskedConfiguration)? {
+    try configuration.methodConfiguration(of: type) as? any MaskedConfiguration
   }
 
   /// That of a sample in the first epoch, raster order: as training draws it.
   func mask(sample: Int) -> [Bool] {
-    var generator = CounterRandom(seed: seed, epoch: 0, sample: sample, stream: .mask)
-    return block?.mask(&generator) ?? random?.mask(&generator) ?? []
+    masking.mask(SampleKey(epoch: 0, sample: sample), seed: seed)
   }
 }

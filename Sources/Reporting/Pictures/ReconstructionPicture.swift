@@ -21,6 +21,10 @@ public enum ReconstructionPicture {
     let checkpoint = try EncoderCheckpoint(path: path)
     let configuration = checkpoint.configuration
     let training = configuration.training
+    guard configuration.methodType == CAE.self else {
+      throw ConfigurationError(
+        "method.name", "\(configuration.methodType.name) predicts no patches that could be drawn")
+    }
     let masks = try MaskDraw(configuration)
     let tokenizer = try TokenizerFile.open(
       configuration.methodValue("tokenizer") ?? "", channels: training.model.channels,

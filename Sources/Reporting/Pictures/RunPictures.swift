@@ -1,5 +1,6 @@
 import DataParallel
 import Files
+import Models
 import Training
 
 /// The pictures of a run that its report shows: the files of its folder `pictures`.
@@ -25,21 +26,11 @@ public enum RunPictures {
       return ["Pictures are made from the first checkpoint on."]
     }
     let checkpoint = checkpoints.path(step: step)
-    var makers: [(String, () throws -> RasterPicture)] = [
-      (
-        "masks.png",
-        {
-          try CoveragePicture.draw(
-            Configurations.resolve(path: "\(run)/configuration.yaml")
-          ).picture
-        }
-      ),
-      ("attention.png", { try AttentionPicture.draw(checkpoint) }),
-      ("reconstruction.png", { try ReconstructionPicture.draw(checkpoint, decoder: nil) }),
-    ]
-    if let head = Evaluation.head(of: .attentive(.attentive), run: run, step: step) {
-      makers.append(
-        ("probe-attention.png", { try AttentionPicture.draw(checkpoint, head: head) }))
+    let makers: [(name: String, make: () throws -> RasterPicture)]
+    do {
+      makers = try self.makers(run: run, step: step, checkpoint: checkpoint)
+    } catch {
+      return ["pictures could not be made: \(error)"]
     }
     return makers.compactMap { name, make in
       let path = "\(run)/\(folder)/\(name)"
@@ -53,5 +44,29 @@ public enum RunPictures {
         return "\(name) could not be made: \(error)"
       }
     }
+  }
+
+  /// Those that a run of its method can have.
+  private static func makers(
+    run: String, step: Int, checkpoint: String
+  ) throws -> [(name: String, make: () throws -> RasterPicture)] {
+    let configuration = try Configurations.resolve(path: "\(run)/configuration.yaml")
+    let method = configuration.methodType
+    var makers: [(name: String, make: () throws -> RasterPicture)] = []
+    if try MaskDraw.hasMasks(configuration) {
+      makers.append(("masks.png", { try CoveragePicture.draw(configuration).picture }))
+    }
+    if method as? any ClassifierMethod.Type == nil {
+      makers.append(("attention.png", { try AttentionPicture.draw(checkpoint) }))
+    }
+    if let head = Evaluation.head(of: .attentive(.attentive), run: run, step: step) {
+      makers.append(
+        ("probe-attention.png", { try AttentionPicture.draw(checkpoint, head: head) }))
+    }
+    if method == CAE.self {
+      makers.append(
+        ("reconstruction.png", { try ReconstructionPicture.draw(checkpoint, decoder: nil) }))
+    }
+    return makers
   }
 }

@@ -32,7 +32,9 @@ struct EvaluationResults {
         path: path, reason: "is not the result of an evaluation; remove it, or evaluate again")
     }
     let number = { (key: String) in (object[key] as? NSNumber)?.doubleValue }
-    let names = ["protocol", "encoder", "features"].compactMap { object[$0] as? String }
+    let names =
+      ["protocol", "encoder", "features"].compactMap { object[$0] as? String }
+      + (number("trainImages").map { ["\(Int($0)) training images"] } ?? [])
     return Result(
       values: object.mapValues(text), name: names.isEmpty ? name : names.joined(separator: ", "),
       step: number("step"), top1: number("top1"))

@@ -10,6 +10,10 @@ struct ReportCharts {
     "validationTokenAccuracy", "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
     "exposedCommunicationMilliseconds", "checkpointStallMilliseconds", "skipped",
   ]
+  /// Shares of images: of neighbours, of a classifier.
+  private static let accuracies = [
+    "accuracy", "validationAccuracy", "validationTop1", "validationTop5", "knnTop1", "knnTop5",
+  ]
 
   /// What is learned: losses, accuracies, gradient norm and learning rate.
   var learning: [LineChart] {
@@ -17,7 +21,7 @@ struct ReportCharts {
       chart("Loss", "weighted sum of its parts", ["loss", "validationLoss"]),
       chart("Parts of the loss", "unweighted", parts(of: "loss")),
       chart("Held-out loss", "no augmentation", parts(of: "validationLoss")),
-      accuracy, learningRate,
+      tokenAccuracy, accuracy, learningRate,
       chart("Gradient norm", "before clipping", ["gradientNorm"], minimum: 0),
     ].compactMap(\.self) + others
   }
@@ -54,14 +58,21 @@ struct ReportCharts {
     ].compactMap(\.self)
   }
 
+  private var tokenAccuracy: LineChart? {
+    shares(
+      "Token accuracy", "% of the masked patches", ["tokenAccuracy", "validationTokenAccuracy"])
+  }
+
   private var accuracy: LineChart? {
-    let lines = ["tokenAccuracy", "validationTokenAccuracy"].compactMap { name in
-      line(name, metrics[name].mapped { 100 * $0 }, hasMarks: name != "tokenAccuracy")
+    shares("Accuracy", "% of the images", ReportCharts.accuracies)
+  }
+
+  private func shares(_ title: String, _ quantity: String, _ names: [String]) -> LineChart? {
+    let lines = names.compactMap { name in
+      line(name, metrics[name].mapped { 100 * $0 }, hasMarks: name.contains(/^validation|^knn/))
     }
     return lines.isEmpty
-      ? nil
-      : LineChart(
-        title: "Token accuracy", quantity: "% of the masked patches", lines: lines, minimum: 0)
+      ? nil : LineChart(title: title, quantity: quantity, lines: lines, minimum: 0)
   }
 
   private var learningRate: LineChart? {
@@ -75,7 +86,8 @@ struct ReportCharts {
   /// Scalars of a method that nobody here knows, a chart each.
   private var others: [LineChart] {
     metrics.names.filter {
-      !ReportCharts.placed.contains($0) && !$0.hasPrefix("loss") && !$0.hasPrefix("validationLoss")
+      !ReportCharts.placed.contains($0) && !ReportCharts.accuracies.contains($0)
+        && !$0.hasPrefix("loss") && !$0.hasPrefix("validationLoss")
     }.compactMap { chart($0, "as logged", [$0]) }
   }
 

@@ -27,6 +27,14 @@ public enum GELUKernel {
     }
   }
 
+  /// OpenAI's approximation `x / (1 + e^(-1.702 x))`, in place, split over the threads.
+  public static func quick(_ pool: ThreadPool, x: UnsafeMutablePointer<Float>, count: Int) {
+    pool.runSlabs(of: count, granule: 64, as: .activations) { slab, _ in
+      let start = x + slab.lowerBound
+      VectorMath.map(slab.count, start, start) { $0 / (1 + VectorMath.exp(-1.702 * $0)) }
+    }
+  }
+
   /// `dX = dY (Phi(x) + x phi(x))` in place of `dY`. Split over the threads.
   public static func backward(
     _ pool: ThreadPool, x: UnsafePointer<Float>, dY: UnsafeMutablePointer<Float>, count: Int

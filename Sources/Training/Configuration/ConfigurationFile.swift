@@ -126,16 +126,17 @@ extension ResolvedConfiguration {
     ["model"], ["method"], ["data"], ["parallelism", "globalBatchSize"], ["run", "seed"],
   ]
 
+  /// - Parameter also: Keys that must not change either.
   /// - Throws: Naming the first key that may not differ from the configuration in a checkpoint.
   public func requireResumable(
-    from checkpoint: String, path: String
+    from checkpoint: String, path: String, also: [[String]] = []
   ) throws(ConfigurationError) {
     var saved = try ConfigurationTree.parse(checkpoint, name: path)
     if saved["method"]?["name"] == tree["method"]?["name"] {
       // Keys that the program which wrote it did not know have their defaults.
       saved = try ConfigurationFile.overlaid(saved, methodType)
     }
-    for keys in ResolvedConfiguration.fixedOnResume {
+    for keys in ResolvedConfiguration.fixedOnResume + also {
       let (mine, theirs) = (
         keys.reduce(Optional(tree)) { $0?[$1] }, keys.reduce(Optional(saved)) { $0?[$1] }
       )

@@ -19,6 +19,11 @@ enum ConfigurationTree {
     }
   }
 
+  /// The method that a configuration names; nil: none.
+  static func methodName(in text: String, name: String) throws(ConfigurationError) -> String? {
+    try parse(text, name: name)["method"]?["name"]?.string
+  }
+
   /// Sets `a.b=value` in a tree; the value is YAML.
   static func apply(_ override: String, to tree: Node) throws(ConfigurationError) -> Node {
     let parts = override.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)

@@ -10,7 +10,8 @@ import TensorCore
 final class ClassifierEvaluation: OnlineEvaluation {
   let name = "validation"
   let images: LabelledImages
-  private static let batch = 64
+  /// Small: a forward pass of it must not take more memory than a step.
+  private static let batch = 16
   private let run: TrainingRun
   private let classifier: any ClassifierMethod
   private let tape: Tape

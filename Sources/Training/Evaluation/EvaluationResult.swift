@@ -23,6 +23,8 @@ public struct EvaluationResult: Encodable, Sendable {
   /// Probes: the best epoch by validation, which is what published numbers are.
   public var bestTop1: Double?
   public var bestEpoch: Int?
+  /// Fine-tuning on some of the training images: how many.
+  public var trainImages: Int?
   /// What it was trained by.
   public var recipe: String?
   public var seconds: Double

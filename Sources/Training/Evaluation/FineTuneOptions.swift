@@ -19,6 +19,7 @@ public struct FineTuneOptions: Sendable {
   /// What CAE's authors fine-tune on ImageNet by.
   private struct Recipe {
     let epochs: Double
+    let warmupEpochs = 5.0
     let learningRate: Double
     let layerDecay: Double
     let dropPathRate: Double
@@ -31,7 +32,7 @@ public struct FineTuneOptions: Sendable {
       epochs: 50, learningRate: 2e-3, layerDecay: 0.75, dropPathRate: 0.2)
   }
 
-  /// Evaluations and checkpoints of a run, at most, where its epochs are short.
+  /// Evaluations and checkpoints of a run, at most.
   private static let looks = 20
 
   /// The configuration of a run of the method `supervised`.
@@ -43,6 +44,7 @@ public struct FineTuneOptions: Sendable {
     from pretrained: ResolvedConfiguration, _ place: FineTunePlace, images: Int, classes: Int,
     validationImages: Int, worldSize: Int
   ) throws(ConfigurationError) -> ResolvedConfiguration {
+    try validate()
     let from = pretrained.training
     let recipe = from.model.depth > VisionTransformerConfiguration.base.depth ? Recipe.large : .base
     var training = TrainingConfiguration()
@@ -61,10 +63,14 @@ public struct FineTuneOptions: Sendable {
         ?? recipe.learningRate * Double(batch) / Double(Recipe.batchSize),
       minimumLearningRate: 1e-6, clipNorm: 0)
     training.schedule.epochs = epochs ?? recipe.epochs
-    training.schedule.warmupEpochs = training.schedule.epochs / 20
-    let used = trainImages ?? images
+    training.schedule.warmupEpochs =
+      training.schedule.epochs / recipe.epochs * recipe.warmupEpochs
+    let used = min(trainImages ?? images, images)
     let steps = Int(training.schedule.epochs * Double(used) / Double(batch))
-    let interval = max(1, used / batch, steps / FineTuneOptions.looks)
+    // Whole epochs, as far as they have whole numbers of steps.
+    let ofEpoch = max(1, used / batch)
+    let apart = FineTuneOptions.looks * ofEpoch
+    let interval = ofEpoch * max(1, (steps + apart - 1) / apart)
     training.evaluation.everySteps = interval
     training.evaluation.validationImages = validationImages
     training.checkpoint.everySteps = interval
@@ -74,8 +80,29 @@ public struct FineTuneOptions: Sendable {
     method.initialization =
       pretrained.methodValue("initialization").flatMap { InitializationScheme(rawValue: $0) }
       ?? method.initialization
-    return try ConfigurationFile.resolve(
+    let resolved = try ConfigurationFile.resolve(
       training, method, of: Supervised.self, overrides: overrides)
+    let settings = try resolved.methodConfiguration(of: Supervised.self)
+    guard
+      resolved.training.parallelism.microBatchSize > 1
+        || settings.mixup == 0 && settings.cutMix == 0
+    else {
+      throw ConfigurationError(
+        "--batch-size",
+        "\(batch) gives \(worldSize) ranks micro-batches of one image, which has no other to be mixed "
+          + "with; choose an even number of images a rank, or --set method.mixup=0 --set "
+          + "method.cutMix=0")
+    }
+    return resolved
+  }
+
+  private func validate() throws(ConfigurationError) {
+    if let epochs, !(epochs > 0 && epochs <= 1e6) {
+      throw ConfigurationError("--epochs", "must be above 0 and at most a million, not \(epochs)")
+    }
+    if let trainImages, trainImages < 1 {
+      throw ConfigurationError("--train-images", "must be at least 1, not \(trainImages)")
+    }
   }
 
   private func data(_ from: DataSection, _ place: FineTunePlace) -> DataSection {
@@ -89,7 +116,8 @@ public struct FineTuneOptions: Sendable {
     return data
   }
 
-  /// The largest part of a rank's share of the batch that is no larger than in pretraining.
+  /// The largest part of a rank's share of the batch that is no larger than in pretraining; an even
+  /// one where there is one, as images are mixed in pairs.
   private func microBatchSize(
     atMost limit: Int, batch: Int, worldSize: Int
   ) throws(ConfigurationError) -> Int {
@@ -98,7 +126,8 @@ public struct FineTuneOptions: Sendable {
         "--batch-size", "\(batch) is no multiple of \(worldSize) ranks; choose one")
     }
     let share = batch / worldSize
-    return (1...max(1, min(limit, share))).last { share % $0 == 0 } ?? 1
+    let parts = (1...max(1, min(limit, share))).filter { share % $0 == 0 }
+    return parts.last { $0 % 2 == 0 } ?? parts.last ?? 1
   }
 }
 

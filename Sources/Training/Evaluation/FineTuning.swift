@@ -50,10 +50,15 @@ public enum FineTuning {
     return try run(job, request, report: report)
   }
 
+  /// What another fine-tuning differs in, beside what no run may change.
+  private static let fixedKeys = [["optimizer"], ["schedule"], ["run", "initializeFrom"]]
+
   static func run(
-    _ job: TrainingJob, _ request: () throws -> Request,
+    _ given: TrainingJob, _ request: () throws -> Request,
     report: (EvaluationResult) throws -> Void
   ) throws -> ExitCode {
+    var job = given
+    job.fixedKeys = fixedKeys
     let (group, started) = (job.group, ProcessInfo.processInfo.systemUptime)
     let agreement = Agreement(group)
     let request = try agreement.run(request)
@@ -66,6 +71,7 @@ public enum FineTuning {
       return try configuration(request, found, output: files, worldSize: group.worldSize)
     }
     let (run, outcome) = try job.train(resolved)
+    if outcome == .nothingToDo { job.say("it is trained already, and is judged again") }
     guard outcome != .stopped, let classifier = run.method as? any ClassifierMethod else {
       return outcome.code
     }
@@ -76,9 +82,10 @@ public enum FineTuning {
       checkpoint: found.path, step: step, top1: accuracy.top1Share, top5: accuracy.top5Share,
       count: accuracy.count, classes: classifier.classes, seconds: 0, files: files)
     result.recipe = text(of: run)
+    result.trainImages = request.options.trainImages
     try agreement.run {
       guard group.rank == 0 else { return }
-      (result.bestTop1, result.bestEpoch) = try best(of: run)
+      (result.bestTop1, result.bestEpoch) = try best(of: run, last: accuracy.top1Share)
       result.seconds = ProcessInfo.processInfo.systemUptime - started
       try result.write(accuracy.confusion, classNames: evaluation.images.index.classNames)
       try report(result)
@@ -104,18 +111,20 @@ public enum FineTuning {
       validationImages: validation.count, worldSize: worldSize)
   }
 
-  /// Of the evaluations that the run has logged.
-  private static func best(of run: TrainingRun) throws -> (top1: Double?, epoch: Int?) {
+  /// Of the evaluations that the run has logged, and that of its last step.
+  private static func best(
+    of run: TrainingRun, last: Double
+  ) throws -> (top1: Double, epoch: Int) {
     let lines = try Files.readText("\(run.output)/metrics.jsonl").split(separator: "\n")
-    var best: (top1: Double, epoch: Double)?
+    var best = (top1: last, epoch: run.configuration.training.schedule.epochs)
     for line in lines where line.contains("validationTop1") {
       guard
         let values = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],
         let top1 = values["validationTop1"] as? Double, let epoch = values["epoch"] as? Double
       else { continue }
-      if top1 > best?.top1 ?? -1 { best = (top1, epoch) }
+      if top1 > best.top1 { best = (top1, epoch) }
     }
-    return (best?.top1, best.map { Int($0.epoch.rounded(.up)) })
+    return (best.top1, Int(best.epoch.rounded(.up)))
   }
 
   private static func text(of run: TrainingRun) -> String {

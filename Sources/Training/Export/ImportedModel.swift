@@ -21,9 +21,17 @@ struct ImportedModel {
         reason: "it has neither encoder.cls_token nor cls_token, and is no model that is known")
     }
     let sizes = ImportedSizes(file, names)
+    let text = try options.configurationText ?? file.metadata["configuration"] ?? ""
+    let method = try ConfigurationTree.methodName(in: text, name: path)
+    guard names.isEncoderOnly || method == nil || method == CAE.name else {
+      throw TrainingError.input(
+        path: path,
+        reason:
+          "it is a whole model of \(method ?? ""), and only those of cae are imported; export its "
+          + "encoder with --format timm-safetensors")
+    }
     configuration = try ConfigurationFile.describe(
-      try options.configurationText ?? file.metadata["configuration"] ?? "",
-      name: options.configuration ?? path, overrides: try sizes.overrides(options))
+      text, name: options.configuration ?? path, overrides: try sizes.overrides(options))
     parameters = try ImportedModel.parameters(sizes, configuration)
     try requireSameNames()
   }

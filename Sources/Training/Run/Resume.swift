@@ -39,9 +39,11 @@ public struct ResumePoint: Sendable {
 public struct Resume {
   private let run: TrainingRun
   private let agreement: Agreement
+  private let fixedKeys: [[String]]
 
-  public init(_ run: TrainingRun) {
-    self.run = run
+  /// - Parameter fixedKeys: Of the configuration, which must not change beside those that never may.
+  public init(_ run: TrainingRun, fixedKeys: [[String]] = []) {
+    (self.run, self.fixedKeys) = (run, fixedKeys)
     agreement = Agreement(run.group)
   }
 
@@ -114,7 +116,8 @@ public struct Resume {
   private func load(_ path: String) throws -> Attempt {
     let local = Result { () throws -> (CheckpointHeader, LoadReport) in
       let reader = try CheckpointReader(path: path)
-      try run.configuration.requireResumable(from: reader.header.configuration, path: path)
+      try run.configuration.requireResumable(
+        from: reader.header.configuration, path: path, also: fixedKeys)
       let report = try reader.load(
         into: run.optimizer, run.method.buffers, rank: run.group.rank)
       return (reader.header, report)
@@ -163,7 +166,7 @@ public struct Resume {
       return point
     }
     if let classifier = type(of: run.method) as? any ClassifierMethod.Type,
-      let pretrained = try agreement.run({ try loadEncoder(source, classifier) })
+      let pretrained = try loadEncoder(source, classifier)
     {
       try run.optimizer.didLoad()
       point.notes = ["starting from the encoder of \(pretrained); the head is as drawn"]
@@ -187,19 +190,21 @@ public struct Resume {
     return point
   }
 
-  /// The encoder of a model of another method becomes that of a classifier.
+  /// The encoder of a model of another method becomes that of a classifier. Collective.
   ///
   /// - Returns: The checkpoint; nil where it is a classifier's, to be loaded as it is.
-  private func loadEncoder(_ source: String, _ classifier: any ClassifierMethod.Type) throws
-    -> String?
-  {
-    let checkpoint = try EncoderCheckpoint(path: source)
-    guard checkpoint.configuration.methodType != classifier else { return nil }
-    if run.optimizer.writesParameters {
+  private func loadEncoder(
+    _ source: String, _ classifier: any ClassifierMethod.Type
+  ) throws -> String? {
+    let found = try AgreedCheckpoint(source, agreement)
+    guard found.configuration.methodType != classifier else { return nil }
+    try agreement.run {
+      guard run.optimizer.writesParameters else { return }
+      let checkpoint = try found.checkpoint ?? EncoderCheckpoint(path: found.path)
       try checkpoint.load(run.method.parameters, into: run.optimizer.parameters) {
         classifier.pretrainedName(of: $0)
       }
     }
-    return checkpoint.path
+    return found.path
   }
 }

@@ -99,8 +99,9 @@ public final class Trainer {
     guard var record = try update(loader) else { return false }
     step += 1
     try validate(&record)
-    try evaluate(&record)
+    // Begun before the evaluation, which may take longer than all steps since the last one.
     let checkpoint = Result { try afterStep(isLast: step == last) }
+    if case .success = checkpoint { try evaluate(&record) }
     if case .success(let seconds?) = checkpoint {
       record.set("checkpointStallMilliseconds", seconds * 1e3)
     }

@@ -17,6 +17,8 @@ struct TrainingJob {
   var request = StopRequest()
   var clock = JobClock()
   var showsProgress = true
+  /// Keys of the configuration that must not change when it goes on, beside those that never may.
+  var fixedKeys: [[String]] = []
   /// Updates after which it stops early, with a checkpoint; for tests.
   var stopAfter = Int.max
   private let log: (String) -> Void
@@ -49,7 +51,7 @@ struct TrainingJob {
     let agreement = Agreement(group)
     let run = try TrainingRun(configuration, group: group, stallGuard: stallGuard)
     let folder = try agreement.run { try RunFolder(path: run.output, rank: group.rank) }
-    let point = try Resume(run).restore(resume)
+    let point = try Resume(run, fixedKeys: fixedKeys).restore(resume)
     try agreement.run { try folder.open(run, step: point.step) }
     announce(run, point.notes)
     guard point.step < run.totalSteps else { return (run, .nothingToDo) }

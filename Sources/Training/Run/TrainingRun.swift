@@ -174,12 +174,15 @@ public final class TrainingRun {
   static func methodContext(
     _ training: TrainingConfiguration, tokens: TokenDescription? = nil
   ) -> MethodContext {
-    MethodContext(model: training.model, encoderView: training.encoderView) {
-      (path) throws(ConfigurationError) in
-      if let tokens { return .stored(vocabularySize: tokens.vocabularySize, grid: tokens.grid) }
-      return .computed(
-        try TokenizerFile.open(
-          path, channels: training.model.channels, grid: training.model.grid))
-    }
+    let (channels, grid) = (training.model.channels, training.model.grid)
+    return MethodContext(
+      model: training.model, encoderView: training.encoderView,
+      openTokens: { (path) throws(ConfigurationError) in
+        if let tokens { return .stored(vocabularySize: tokens.vocabularySize, grid: tokens.grid) }
+        return .computed(try TokenizerFile.open(path, channels: channels, grid: grid))
+      },
+      openTeacher: { (path) throws(ConfigurationError) in
+        try TeacherFile.open(path, channels: channels, grid: grid)
+      })
   }
 }

@@ -1,0 +1,59 @@
+import Artifacts
+import Interfaces
+import Models
+import TensorCore
+
+/// Files of teachers, their tensors under their published names, as safetensors or in HDF5: the visual
+/// tower of CLIP, or EfficientNet-Lite0.
+enum TeacherFile {
+  private static let key = "method.teacher"
+
+  /// - Parameter grid: Patches along one side of the model's image: the teacher's picture has the
+  ///   size that gives as many features.
+  /// - Throws: Where the file is missing, damaged or something else, or images have not three
+  ///   channels.
+  static func open(
+    _ path: String, channels: Int, grid: Int
+  ) throws(ConfigurationError) -> any FeatureTeacher {
+    guard !path.isEmpty else {
+      throw ConfigurationError(
+        key,
+        "names no file; Scripts/convert/clip-visual.py and efficientnet-lite0.py make one of published "
+          + "weights")
+    }
+    guard channels == 3 else {
+      throw ConfigurationError(
+        "model.channels", "is \(channels), but the teacher sees colour images of 3")
+    }
+    let file: any NamedTensorFile
+    do { file = try NamedTensorFiles.open(path) } catch {
+      throw ConfigurationError(key, error.description)
+    }
+    let tensors = NamedTensors(source: path, key: key) { (name) throws(ConfigurationError) in
+      do throws(ArtifactError) {
+        return try file.contains(name) ? file.tensor(name) : nil
+      } catch {
+        throw ConfigurationError(key, error.description)
+      }
+    }
+    let teacher = try teacher(tensors, grid: grid)
+    // The model keeps the weights in a layout of its own; what they were read into is not needed.
+    MemoryPool.shared.trim()
+    return teacher
+  }
+
+  private static func teacher(
+    _ tensors: NamedTensors, grid: Int
+  ) throws(ConfigurationError) -> any FeatureTeacher {
+    if try tensors["_conv_stem.weight"] != nil {
+      return try EfficientNetLite(tensors, grid: grid)
+    }
+    for name in ["conv1.weight", "visual.conv1.weight"] where try tensors[name] != nil {
+      return try CLIPVisualTower(tensors, grid: grid)
+    }
+    throw ConfigurationError(
+      key,
+      "\(tensors.source) has the weights of no known teacher: neither _conv_stem.weight of "
+        + "EfficientNet-Lite0 nor conv1.weight of CLIP's visual tower")
+  }
+}
