@@ -57,13 +57,30 @@ struct ReferenceModel {
       return Outcome(
         terms: [(result.loss, 1)],
         losses: [("loss", result.loss.value), ("loss_main", result.loss.value)],
-        // The file's latents are not those that the head sees; what is made of them is compared.
-        outputs: [("output", result.features.value.withUnitRows)])
+        outputs: [
+          ("output", result.features.value.withUnitRows),
+          // As the head sees them, of the masked patches.
+          (
+            "latent_prediction",
+            result.latents.value.tokens(from: 1 + mask.visibleCount, count: mask.maskedCount)
+          ),
+        ])
     }
   }
 }
 
 extension Tensor {
+  /// A stretch of the tokens of every sample of `[B, T, C]`.
+  fileprivate func tokens(from start: Int, count: Int) -> Tensor {
+    let (batch, tokens) = (shape[0], shape[1])
+    let part = Tensor(uninitialized: [batch, count, columns])
+    for sample in 0..<batch {
+      (part.pointer + sample * count * columns).update(
+        from: pointer + (sample * tokens + start) * columns, count: count * columns)
+    }
+    return part
+  }
+
   fileprivate var withUnitRows: Tensor {
     let result = copy()
     for row in 0..<rows {

@@ -110,8 +110,9 @@ public final class CAEv2Network {
   public struct Result {
     /// `[B, 1 + P, T]`: class, visible, masked; backward overwrites them.
     public let features: Variable
-    /// Regressor output, `[B, M, decoderDim]`.
-    public let predictedLatents: Variable
+    /// What the head sees, `[B, 1 + P, decoderDim]` in the same order: latents of the encoder and of
+    /// the regressor after the head's norm.
+    public let latents: Variable
     public let loss: ScalarVariable
   }
 
@@ -174,10 +175,11 @@ public final class CAEv2Network {
       maskedPositions: Positions(table: positions, indices: mask.masked),
       keyPositions: Positions(table: positions, indices: mask.visibleThenMasked), context,
       branch: Branch.regressor)
-    let features = head(headNorm([tokens, predicted], tape), tape)
+    let latents = headNorm([tokens, predicted], tape)
+    let features = head(latents, tape)
     let loss = tape.cosineDistance(
       features, target: targets.ordered(by: mask), counted: counted(mask))
-    return Result(features: features, predictedLatents: predicted, loss: loss)
+    return Result(features: features, latents: latents, loss: loss)
   }
 
   /// Of the tokens class, visible, masked.
