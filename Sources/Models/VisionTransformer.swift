@@ -57,7 +57,15 @@ public final class VisionTransformer {
     VisionTransformer.withClassRow(positions)
   }
 
-  static func withClassRow(_ table: Tensor) -> Tensor {
+  /// That table and the one of a regressor, under their published names.
+  func publishedTables(regressor positions: Tensor) -> [NamedBuffer] {
+    [
+      NamedBuffer(name: "encoder.pos_embed", tensor: publishedPositionTable),
+      NamedBuffer(name: "rd_pos_embed", tensor: VisionTransformer.withClassRow(positions)),
+    ]
+  }
+
+  private static func withClassRow(_ table: Tensor) -> Tensor {
     let full = Tensor(repeating: 0, shape: [1, table.shape[0] + 1, table.shape[1]])
     (full.pointer + table.shape[1]).update(from: table.pointer, count: table.count)
     return full

@@ -162,12 +162,7 @@ public final class CAENetwork {
   }
 
   /// The fixed tables under their published names.
-  public var positionTables: [NamedBuffer] {
-    [
-      NamedBuffer(name: "encoder.pos_embed", tensor: encoder.publishedPositionTable),
-      NamedBuffer(name: "rd_pos_embed", tensor: VisionTransformer.withClassRow(positions)),
-    ]
-  }
+  public var positionTables: [NamedBuffer] { encoder.publishedTables(regressor: positions) }
 
   /// - Parameters:
   ///   - images: `[B, C, S, S]`, normalized.

@@ -152,12 +152,7 @@ public final class CAEv2Network {
   }
 
   /// The fixed tables under their published names.
-  public var positionTables: [NamedBuffer] {
-    [
-      NamedBuffer(name: "encoder.pos_embed", tensor: encoder.publishedPositionTable),
-      NamedBuffer(name: "rd_pos_embed", tensor: VisionTransformer.withClassRow(positions)),
-    ]
-  }
+  public var positionTables: [NamedBuffer] { encoder.publishedTables(regressor: positions) }
 
   /// - Parameters:
   ///   - images: `[B, C, S, S]`, normalized.

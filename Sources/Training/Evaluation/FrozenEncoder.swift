@@ -143,13 +143,9 @@ public final class FrozenEncoder {
   }
 
   private func tokens(of images: Tensor) -> Tensor {
-    let batch = images.shape[0]
-    let patches = (0..<batch).flatMap { _ in (0..<model.patchCount).map(Int32.init) }
-    let keys = (0..<batch).map { SampleKey(epoch: 0, sample: $0) }
+    let keys = (0..<images.shape[0]).map { SampleKey(epoch: 0, sample: $0) }
     return tape.withoutGradient {
-      encoder(
-        images, patches: patches, ForwardContext(tape: tape, keys: keys, step: info), branch: 0
-      ).value
+      encoder.tokens(of: images, ForwardContext(tape: tape, keys: keys, step: info))
     }
   }
 
