@@ -11,11 +11,15 @@ struct TokenizerCommand: ParsableCommand {
 
   struct Fit: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Learns a k-means codebook of patch vectors; all ranks together under mpirun.",
+      abstract: "Learns a k-means codebook of the patches; all ranks together under mpirun.",
       discussion: """
-        Images, their size, patches and augmentation are those of the configuration.
+        Images, their size, patches and augmentation are those of the configuration. The codes are of \
+        the pixels of patches, or of a teacher's features of them; then the file holds the teacher, too.
 
-        Example: mpirun -n 4 cae-dist tokenizer fit --config run.yaml --vocabulary 8192
+        Examples:
+          mpirun -n 4 cae-dist tokenizer fit --config run.yaml --vocabulary 8192
+          mpirun -n 4 cae-dist tokenizer fit --config run.yaml --vocabulary 8192 \\
+            --features teacher.safetensors
         """)
 
     @OptionGroup var options: ConfigurationOptions
@@ -26,13 +30,18 @@ struct TokenizerCommand: ParsableCommand {
     @Option(name: .long, help: "Mini-batches of 4096 patches.")
     var iterations = 200
 
+    @Option(name: .long, help: "Weights of the teacher whose features of the patches are coded.")
+    var features: String?
+
     @Option(name: .long, help: "File to write; by default method.tokenizer of the configuration.")
     var file: String?
 
     func run() throws {
       ClusterRuntime.run { cluster in
         try TokenizerFitting.run(
-          cluster, vocabularySize: vocabulary, iterations: iterations, file: file
+          cluster,
+          TokenizerFit.Options(
+            vocabularySize: vocabulary, iterations: iterations, teacher: features), file: file
         ) { try options.resolve() }
       }
     }
@@ -40,11 +49,13 @@ struct TokenizerCommand: ParsableCommand {
 
   struct Encode: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Computes the tokens of all pictures of a run beforehand.",
+      abstract:
+        "Computes the tokens, or a teacher's features, of all pictures of a run beforehand.",
       discussion: """
         With data.fixedViews = K epochs go round among K pictures of each image, whose flip, crop and \
-        colours are functions of the image's name. Their tokens are computed once; a run with \
-        data.tokens reads them and needs no tokenizer. The ranks share the shards; killed, it goes on \
+        colours are functions of the image's name. Their targets are computed once: tokens by \
+        method.tokenizer, or features by method.teacher. A run with data.targets reads them and needs \
+        neither. The ranks share the shards; killed, it goes on \
         where it was when the same command is given again.
 
         Example: mpirun -n 8 cae-dist tokenizer encode --config run.yaml --set data.fixedViews=8
@@ -54,19 +65,19 @@ struct TokenizerCommand: ParsableCommand {
 
     @Option(
       name: .long,
-      help: "Folder of the tokens; by default data.tokens, or tokens beside the shards.")
-    var tokens: String?
+      help: "Folder of the targets; by default data.targets, or targets beside the shards.")
+    var targets: String?
 
     func run() throws {
       ClusterRuntime.run { cluster in
-        try TokenEncoding.run(cluster, output: tokens) { try options.resolve() }
+        try TargetEncoding.run(cluster, output: targets) { try options.resolve() }
       }
     }
   }
 
   struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "How the codes of a tokenizer, or of precomputed tokens, are used; draws them.",
+      abstract: "How the codes of a tokenizer, or of precomputed targets, are used; draws them.",
       discussion: """
         The picture of a k-means tokenizer is its codebook, the commonest codes first. That of a \
         DALL-E encoder shows every code as --decoder alone makes it, or, with --images, eight images \
@@ -75,12 +86,12 @@ struct TokenizerCommand: ParsableCommand {
 
         Examples:
           cae-dist tokenizer inspect tokenizer.h5 --picture codebook.png
-          cae-dist tokenizer inspect shards/tokens
+          cae-dist tokenizer inspect shards/targets
           cae-dist tokenizer inspect encoder.safetensors --picture images.png \\
             --decoder decoder.safetensors --images shards/val
         """)
 
-    @Argument(help: "Tokenizer file, or folder or file of tokens.")
+    @Argument(help: "Tokenizer file, or folder or file of precomputed targets.")
     var file: String
 
     @Option(name: .long, help: "PNG file for a picture of the codes.")

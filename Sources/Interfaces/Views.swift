@@ -67,7 +67,7 @@ public struct ViewPlan: Equatable, Sendable {
   /// image's name alone; 0: a new one every epoch.
   public var fixedViews = 0
   /// Images are decoded for pictures of this size where it is larger than that of all views: how far
-  /// they are decoded at reduced size must not depend on whether tokens are computed or read.
+  /// they are decoded at reduced size must not depend on whether targets are computed or read.
   public var pictureSize = 0
   public var cropSampling = CropSampling.rejection
   /// Only for images of 1 or 3 channels. Nil: none.
@@ -99,21 +99,30 @@ public struct SampleKey: Equatable, Hashable, Sendable {
   }
 }
 
+/// Targets of a batch that were computed beforehand.
+public enum PrecomputedTargets: Sendable {
+  case none
+  /// In raster order, as many of each sample.
+  case tokens([Int32])
+  /// `[B, 1 + patches, width]`: a feature of the whole image, then those of the patches.
+  case features(Tensor)
+}
+
 /// One micro-batch.
 public struct Batch: Sendable {
   public let keys: [SampleKey]
   /// One tensor a view of the plan, each `[B, C, S, S]`.
   public let views: [Tensor]
   public let labels: [Int32]
-  /// Target tokens that were computed beforehand, in raster order, as many of each sample; empty
-  /// where the run has none.
-  public let tokens: [Int32]
+  public let targets: PrecomputedTargets
 
-  public init(keys: [SampleKey], views: [Tensor], labels: [Int32], tokens: [Int32] = []) {
+  public init(
+    keys: [SampleKey], views: [Tensor], labels: [Int32], targets: PrecomputedTargets = .none
+  ) {
     self.keys = keys
     self.views = views
     self.labels = labels
-    self.tokens = tokens
+    self.targets = targets
   }
 
   public var count: Int { keys.count }

@@ -35,18 +35,18 @@ public struct MethodContext: Sendable {
   /// Target tokens by the tokenizer that a configuration names, or those that were computed
   /// beforehand; files are no business of a method.
   public let openTokens: @Sendable (String) throws(ConfigurationError) -> TokenSource
-  /// The teacher whose weights a file has.
-  public let openTeacher: @Sendable (String) throws(ConfigurationError) -> any FeatureTeacher
+  /// Likewise features of the teacher that a configuration names.
+  public let openFeatures: @Sendable (String) throws(ConfigurationError) -> FeatureSource
 
   public init(
     model: VisionTransformerConfiguration, encoderView: ViewSpecification,
     openTokens: @escaping @Sendable (String) throws(ConfigurationError) -> TokenSource,
-    openTeacher: @escaping @Sendable (String) throws(ConfigurationError) -> any FeatureTeacher
+    openFeatures: @escaping @Sendable (String) throws(ConfigurationError) -> FeatureSource
   ) {
     self.model = model
     self.encoderView = encoderView
     self.openTokens = openTokens
-    self.openTeacher = openTeacher
+    self.openFeatures = openFeatures
   }
 }
 

@@ -38,11 +38,11 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
   /// The folder has shards of that name, which a new packing would mix with its own.
   case alreadyPacked(path: String, name: String, found: String, expected: String)
   /// A file or folder that should hold tokens, but is something else or damaged.
-  case badTokens(path: String, reason: String)
+  case badTargets(path: String, reason: String)
   /// A data shard whose tokens were not computed.
-  case noTokens(path: String, shard: String)
+  case noTargets(path: String, shard: String)
   /// Tokens of other pictures than the run makes.
-  case staleTokens(path: String, shard: String, what: String, found: String, expected: String)
+  case staleTargets(path: String, shard: String, what: String, found: String, expected: String)
   /// The system refused a thread for the loader.
   case noThread(code: Int32)
   case storage(HDF5Error)
@@ -123,12 +123,12 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
     case .alreadyPacked(let path, let name, let found, let expected):
       return "The folder \(path) already holds shards named \(name)-*.h5 of another packing "
         + "(\(found), not \(expected)); remove them or choose another name or folder."
-    case .badTokens(let path, let reason):
-      return "Cannot read the tokens in \(path): \(reason)."
-    case .noTokens(let path, let shard):
-      return "There are no tokens of \(shard) at \(path); cae-dist tokenizer encode computes them."
-    case .staleTokens(let path, let shard, let what, let found, let expected):
-      return "The tokens in \(path) are not those of this run's pictures of \(shard): its \(what) "
+    case .badTargets(let path, let reason):
+      return "Cannot read the targets in \(path): \(reason)."
+    case .noTargets(let path, let shard):
+      return "There are no targets of \(shard) at \(path); cae-dist tokenizer encode computes them."
+    case .staleTargets(let path, let shard, let what, let found, let expected):
+      return "The targets in \(path) are not those of this run's pictures of \(shard): its \(what) "
         + "is \(found), not \(expected); compute them again with cae-dist tokenizer encode into "
         + "another folder."
     case .noThread(let code):

@@ -17,7 +17,7 @@ struct TokenizerInspectTests {
     let tokens = tiny.folder.file("tokens")
     let ended = try Program.run([
       "tokenizer", "encode", "--config", tiny.configuration, "--set", "data.fixedViews=2",
-      "--tokens", tokens,
+      "--targets", tokens,
     ])
     try #require(ended.code == 0, "\(ended)")
     return tokens
@@ -110,7 +110,7 @@ struct TokenizerInspectTests {
     try Files.makeDirectory(empty)
     let cut = "\(tokens)/\(try Files.list(tokens)[1])"
     let inputs: [(arguments: [String], word: String)] = [
-      ([tokens, "--picture", picture], "holds tokens"), ([empty], "tokenizer encode"),
+      ([tokens, "--picture", picture], "holds precomputed targets"), ([empty], "tokenizer encode"),
       ([tiny.train], "it does not hold any"), ([tiny.configuration], tiny.configuration),
       ([encoder, "--picture", picture], "--decoder: the codes"),
       ([tiny.tokenizer, "--picture", picture, "--decoder", decoder], "leave it out"),

@@ -38,11 +38,12 @@ private struct ToyMethod {
   ) throws {
     var values = TestValues(1)
     let values48 = values.tensor([10, 48])
-    let tokenizer = try KMeansTokenizer(codebook: values48, patchSize: 4, view: tokenizerView)
+    let tokenizer = try KMeansTokenizer(
+      Codebook(values48), of: StandardizedPatches(patchSize: 4, view: tokenizerView))
     let context = MethodContext(
       model: model, encoderView: ToyMethod.view,
       openTokens: { (_) throws(ConfigurationError) in .computed(tokenizer) },
-      openTeacher: { (path) throws(ConfigurationError) in
+      openFeatures: { (path) throws(ConfigurationError) in
         throw ConfigurationError("method.teacher", path)
       })
     method = try CAE(configuration, context)

@@ -153,8 +153,8 @@ private final class ToyTeacher: FeatureTeacher {
       MethodContext(
         model: ToyModel.encoder, encoderView: own,
         openTokens: { (path) throws(ConfigurationError) in throw ConfigurationError("x", path) },
-        openTeacher: { [view] (_) throws(ConfigurationError) in
-          ToyTeacher(grid: teacherGrid, view: view)
+        openFeatures: { [view] (_) throws(ConfigurationError) in
+          .computed(ToyTeacher(grid: teacherGrid, view: view))
         }))
   }
 

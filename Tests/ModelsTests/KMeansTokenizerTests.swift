@@ -14,10 +14,13 @@ import Testing
       standardDeviation: [Float](repeating: 1, count: channels))
   }
 
+  private var patches: StandardizedPatches {
+    StandardizedPatches(patchSize: 4, view: view(size: 16))
+  }
+
   private func tokenizer(codes: Int, seed: UInt64 = 1) throws -> KMeansTokenizer {
     var values = TestValues(seed)
-    return try KMeansTokenizer(
-      codebook: values.tensor([codes, 48], in: -2...2), patchSize: 4, view: view(size: 16))
+    return try KMeansTokenizer(Codebook(values.tensor([codes, 48], in: -2...2)), of: patches)
   }
 
   private func images(_ count: Int) -> Tensor {
@@ -32,7 +35,7 @@ import Testing
   @Test func patchesAreStandardized() {
     let pool = ThreadPool(threadCount: 2)
     let images = images(2)
-    let patches = KMeansTokenizer.patches(of: images, patchSize: 4, pool: pool)
+    let patches = self.patches.vectors(of: images, pool: pool)
     #expect(patches.shape == [32, 48])
     let values = patches.values
     for row in 0..<32 {
@@ -51,8 +54,8 @@ import Testing
     let expected = raw.map { ($0 - mean) / deviation }
     #expect(largestDifference(Array(values[48..<96]), expected) < 1e-4)
     // A constant patch has no direction; it must not be divided by zero.
-    let flat = KMeansTokenizer.patches(
-      of: Tensor(repeating: 0.7, shape: [1, 3, 4, 4]), patchSize: 4, pool: pool)
+    let flat = StandardizedPatches(patchSize: 4, view: view(size: 4)).vectors(
+      of: Tensor(repeating: 0.7, shape: [1, 3, 4, 4]), pool: pool)
     #expect(flat.values.allSatisfy { abs($0) < 1e-3 })
   }
 
@@ -64,8 +67,8 @@ import Testing
     let images = images(20)
     let tokens = tokenizer.tokens(for: images, pool: pool)
     #expect(tokens.count == 320)
-    let patches = KMeansTokenizer.patches(of: images, patchSize: 4, pool: pool).values
-    let codebook = tokenizer.codebook.values
+    let patches = self.patches.vectors(of: images, pool: pool).values
+    let codebook = tokenizer.codebook.vectors.values
     for (row, token) in tokens.enumerated() {
       let patch = patches[row * 48..<(row + 1) * 48]
       let distances = (0..<codes).map { squaredDistance(patch, codebook[$0 * 48..<($0 + 1) * 48]) }
@@ -95,23 +98,54 @@ import Testing
   @Test func ofEqualCodesTheFirstIsTaken() throws {
     var values = TestValues(3)
     let code = values.floats(48)
-    let tokenizer = try KMeansTokenizer(
-      codebook: Tensor(code.map { -$0 } + code + code + code, shape: [4, 48]), patchSize: 4,
-      view: view(size: 16))
-    let tokens = tokenizer.nearestCodes(
+    let codebook = Codebook(Tensor(code.map { -$0 } + code + code + code, shape: [4, 48]))
+    let tokens = codebook.nearest(
       to: Tensor(code, shape: [1, 48]), pool: ThreadPool(threadCount: 1))
     #expect(tokens == [1])
   }
 
   @Test func aCodebookThatDoesNotFitIsRefused() throws {
-    for (shape, size) in [([5, 47], 16), ([5, 48], 18), ([240], 16)] as [(Shape, Int)] {
-      let error = #expect(throws: ConfigurationError.self) {
-        try KMeansTokenizer(
-          codebook: Tensor(repeating: 0, shape: shape), patchSize: 4, view: view(size: size))
-      }
-      #expect(error?.keyPath == "method.tokenizer")
+    let error = #expect(throws: ConfigurationError.self) {
+      try KMeansTokenizer(Codebook(Tensor(repeating: 0, shape: [5, 47])), of: patches)
     }
+    #expect(error?.keyPath == "method.tokenizer")
     let tokenizer = try tokenizer(codes: 5)
     #expect((tokenizer.vocabularySize, tokenizer.grid) == (5, 4))
+  }
+
+  /// A teacher whose features are known: `(3 + token, -4 (3 + token))`, and 0 for the last patch.
+  private final class KnownTeacher: FeatureTeacher {
+    let width = 2
+    let grid = 4
+    let view: ViewSpecification
+
+    init(_ view: ViewSpecification) { self.view = view }
+
+    func features(of images: Tensor, pool: ThreadPool) -> Tensor {
+      let batch = images.shape[0]
+      return Tensor(
+        (0..<batch * 17).flatMap { row -> [Float] in
+          let token = Float(row % 17)
+          return token == 16 ? [0, 0] : [3 + token, -4 * (3 + token)]
+        }, shape: [batch, 17, 2])
+    }
+  }
+
+  @Test func directionsAreThoseOfThePatches() throws {
+    let pool = ThreadPool(threadCount: 2)
+    let directions = FeatureDirections(KnownTeacher(view(size: 16)))
+    #expect((directions.width, directions.grid, directions.view.size) == (2, 4, 16))
+    let vectors = directions.vectors(of: images(3), pool: pool)
+    #expect(vectors.shape == [48, 2])
+    let unit = [1, -4].map { Float($0) / Float(17).squareRoot() }
+    for row in 0..<48 {
+      let expected = row % 16 == 15 ? [0, 0] : unit
+      #expect(
+        largestDifference(Array(vectors.values[2 * row..<2 * row + 2]), expected) < 1e-6)
+    }
+    let tokenizer = try KMeansTokenizer(
+      Codebook(Tensor([0, 0] + unit + unit.map { -$0 }, shape: [3, 2])), of: directions)
+    let tokens = tokenizer.tokens(for: images(1), pool: pool)
+    #expect(tokens == [Int32](repeating: 1, count: 15) + [0])
   }
 }

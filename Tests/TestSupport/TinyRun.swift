@@ -111,7 +111,9 @@ public struct TinyRun: Sendable {
     let view = ViewSpecification(
       size: imageSize, filter: .bicubic, mean: [0.5], standardDeviation: [0.25])
     try TokenizerFile.write(
-      try KMeansTokenizer(codebook: codebook, patchSize: patchSize, view: view),
-      shares: [Double](repeating: 1 / Double(vocabularySize), count: vocabularySize), to: path)
+      try KMeansTokenizer(
+        Codebook(codebook), of: StandardizedPatches(patchSize: patchSize, view: view)),
+      shares: [Double](repeating: 1 / Double(vocabularySize), count: vocabularySize),
+      teacher: nil, to: path)
   }
 }

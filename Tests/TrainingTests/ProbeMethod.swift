@@ -60,8 +60,8 @@ final class ProbeMethod: PretrainingMethod {
     }
     passes += 1
     let tape = context.tape
-    let patches = KMeansTokenizer.patches(
-      of: batch.views[0], patchSize: patchSize, pool: tape.pool)
+    let patches = StandardizedPatches(patchSize: patchSize, view: views[0]).vectors(
+      of: batch.views[0], pool: tape.pool)
     if batch.keys.contains(where: { $0.sample == configuration.poisonedSample }) {
       patches.pointer[0] = .nan
     }

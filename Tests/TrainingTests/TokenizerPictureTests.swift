@@ -37,12 +37,12 @@ import Testing
 
   @Test func sharesOfTokensAreThoseOfAllPictures() throws {
     let index = try pack(channels: 1)
-    let description = TokenDescription(
-      grid: 2, vocabularySize: 8, views: 3, settings: "crop", tokenizer: "t.h5 (0123)",
+    let description = TargetDescription(
+      .tokens(vocabularySize: 8), grid: 2, views: 3, settings: "crop", source: "t.h5 (0123)",
       pictureSize: 16)
-    let writer = try TokenShardWriter(description, of: index.shards[0], in: folder.file("tokens"))
+    let writer = try TargetShardWriter(description, of: index.shards[0], in: folder.file("tokens"))
     // Of every picture half the tokens are 5, a quarter 1, a quarter 7: entropy 1.5 ln 2.
-    try writer.append((0..<60).flatMap { _ in [5, 1, 5, 7] })
+    try writer.append((0..<60).flatMap { _ in [5, 0, 1, 0, 5, 0, 7, 0] as [UInt8] })
     try writer.finish()
     let summary = try TokenizerSummary(path: folder.file("tokens"))
     guard case .tokens(let tokens) = summary else {
@@ -69,23 +69,27 @@ import Testing
 
   private func kMeans(
     codes: Int, patchSize: Int, channels: Int, _ value: (Int, Int) -> Float
-  ) throws -> KMeansTokenizer {
+  ) -> (codebook: Codebook, patches: StandardizedPatches) {
     let count = channels * patchSize * patchSize
     let values = (0..<codes).flatMap { code in (0..<count).map { value(code, $0) } }
-    return try KMeansTokenizer(
-      codebook: Tensor(values, shape: [codes, count]), patchSize: patchSize,
-      view: ViewSpecification(
-        size: 2 * patchSize, filter: .bicubic,
-        mean: [Float](repeating: 0, count: channels),
-        standardDeviation: [Float](repeating: 1, count: channels)))
+    return (
+      Codebook(Tensor(values, shape: [codes, count])),
+      StandardizedPatches(
+        patchSize: patchSize,
+        view: ViewSpecification(
+          size: 2 * patchSize, filter: .bicubic,
+          mean: [Float](repeating: 0, count: channels),
+          standardDeviation: [Float](repeating: 1, count: channels)))
+    )
   }
 
   @Test func codebookIsDrawnByFallingShare() throws {
     // Patches of 5 pixels are enlarged three times; each code is of one brightness but for a pixel.
-    let tokenizer = try kMeans(codes: 5, patchSize: 5, channels: 1) { code, place in
+    let (codebook, patches) = kMeans(codes: 5, patchSize: 5, channels: 1) { code, place in
       place == 7 ? 3 : Float(code) / 2 - 1
     }
-    let picture = try TokenizerPicture.codebook(tokenizer, shares: [0.1, 0.1, 0.4, 0, 0.4])
+    let picture = try TokenizerPicture.codebook(
+      codebook, of: patches, shares: [0.1, 0.1, 0.4, 0, 0.4])
     #expect((picture.width, picture.height, picture.channels) == (49, 33, 1))
     for (cell, code) in [2, 4, 0, 1, 3].enumerated() {
       let (left, top) = (1 + cell % 3 * 16, 1 + cell / 3 * 16)
@@ -102,10 +106,10 @@ import Testing
   }
 
   @Test func channelsOfAPatchAreItsColours() throws {
-    let tokenizer = try kMeans(codes: 1, patchSize: 16, channels: 3) { _, place in
+    let (codebook, patches) = kMeans(codes: 1, patchSize: 16, channels: 3) { _, place in
       [-1, 0, 1][place / 256] + Float(place % 16) / 48
     }
-    let picture = try TokenizerPicture.codebook(tokenizer, shares: [1])
+    let picture = try TokenizerPicture.codebook(codebook, of: patches, shares: [1])
     #expect((picture.width, picture.height, picture.channels) == (18, 18, 3))
     for x in 0..<16 {
       let pixel = 3 * (5 * 18 + 1 + x)
@@ -115,27 +119,28 @@ import Testing
   }
 
   @Test func largeCodebooksAreCut() throws {
-    let tokenizer = try kMeans(codes: 4100, patchSize: 32, channels: 1) { code, _ in
+    let (codebook, patches) = kMeans(codes: 4100, patchSize: 32, channels: 1) { code, _ in
       code == 4099 ? 1 : 0
     }
     var shares = [Float](repeating: 0, count: 4100)
     shares[4099] = 1
-    let picture = try TokenizerPicture.codebook(tokenizer, shares: shares)
+    let picture = try TokenizerPicture.codebook(codebook, of: patches, shares: shares)
     #expect((picture.width, picture.height) == (64 * 33 + 1, 64 * 33 + 1))
     #expect(picture.pixels[picture.width + 1] == 176)
     #expect(picture.pixels[picture.width + 34] == 128)
   }
 
   @Test func otherChannelsAndSharesAreRefused() throws {
-    let odd = try kMeans(codes: 2, patchSize: 2, channels: 2) { _, _ in 0 }
+    let odd = kMeans(codes: 2, patchSize: 2, channels: 2) { _, _ in 0 }
     #expect(
-      refusal { _ = try TokenizerPicture.codebook(odd, shares: [1, 0]) }
+      refusal { _ = try TokenizerPicture.codebook(odd.codebook, of: odd.patches, shares: [1, 0]) }
         == "--picture: patches of 2 channels cannot be drawn, only those of 1 or 3")
     let path = folder.file("t.h5")
-    try TokenizerFile.write(odd, shares: [1], to: path)
+    try TokenizerFile.write(
+      KMeansTokenizer(odd.codebook, of: odd.patches), shares: [1], teacher: nil, to: path)
     #expect(
       refusal { _ = try TokenizerPicture.draw(path, TokenizerPicture.Options()) }
-        == "\(path): it has shares of 1 codes, not of 2")
+        == "\(path): it has shares of 1 codes, but a codebook [2, 8]")
   }
 
   // MARK: DALL-E

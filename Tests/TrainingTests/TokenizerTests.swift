@@ -25,7 +25,7 @@ import Testing
         group: group, localSize: 1
       ).run { _, _ in }
       #expect(abs(outcome.shares.reduce(0, +) - 1) < 1e-9)
-      return outcome.tokenizer.codebook.values.map(\.bitPattern)
+      return outcome.tokenizer.codebook.vectors.values.map(\.bitPattern)
     }
   }
 
@@ -62,7 +62,8 @@ import Testing
       resolved.training, TokenizerFit.Options(vocabularySize: 12, iterations: 5),
       group: SingleProcessGroup(), localSize: 1
     ).run { _, _ in }
-    try TokenizerFile.write(outcome.tokenizer, shares: outcome.shares, to: tiny.tokenizer)
+    try TokenizerFile.write(
+      outcome.tokenizer, shares: outcome.shares, teacher: nil, to: tiny.tokenizer)
     #expect(try tiny.finish { $0.stopAfter = 2 }.metrics().count == 2)
     let text = try TokenizerSummary(path: tiny.tokenizer).text
     guard case .codebook(let summary) = try TokenizerSummary(path: tiny.tokenizer) else {
@@ -83,14 +84,18 @@ import Testing
       size: 8, filter: .lanczos, mean: [0.1, 0.2, 0.3], standardDeviation: [1, 2, 3])
     let path = tiny.folder.file("other.h5")
     try TokenizerFile.write(
-      try KMeansTokenizer(codebook: codebook, patchSize: 2, view: view), shares: [0.25, 0.75],
-      to: path)
-    let (read, shares) = try TokenizerFile.read(path)
-    #expect(read.codebook.values == codebook.values)
-    #expect(read.codebook.shape == codebook.shape)
-    #expect(read.patchSize == 2)
-    #expect(read.view == view)
-    #expect(shares == [0.25, 0.75])
+      try KMeansTokenizer(
+        Codebook(codebook), of: StandardizedPatches(patchSize: 2, view: view)),
+      shares: [0.25, 0.75], teacher: nil, to: path)
+    guard case .kMeans(let read) = try TokenizerFile.contents(of: path) else {
+      Issue.record("\(path) has no k-means tokenizer")
+      return
+    }
+    #expect(read.codebook.vectors.values == codebook.values)
+    #expect(read.codebook.vectors.shape == codebook.shape)
+    #expect(read.patches?.patchSize == 2)
+    #expect(read.patches?.view == view)
+    #expect(read.shares == [0.25, 0.75])
     let opened = try TokenizerFile.open(path, channels: 3, grid: 4)
     #expect(opened.grid == 4)
     #expect(opened.vocabularySize == 2)
@@ -139,7 +144,9 @@ import Testing
   @Test func otherGridIsRefused() throws {
     let failure = try tiny.failure { $0.set = ["model.patchSize=2"] }
     #expect(failure?.code == .badInput)
-    #expect(failure?.text.contains("gives 4 x 4 tokens, but the model has 8 x 8 patches") == true)
+    #expect(
+      failure?.text.contains("there are 4 x 4 tokens of an image, but the model has 8 x 8 patches")
+        == true)
   }
 
   @Test func codebookWithoutSharesOrKindIsRefused() throws {

@@ -29,7 +29,7 @@ public final class CAE: PretrainingMethod {
     public var decoderLayerScaleInit = 0.1
     public var alignmentWeight = 2.0
     public var initialization = InitializationScheme.xavier
-    /// Path of the tokenizer's file; not looked at where `data.tokens` names tokens.
+    /// Path of the tokenizer's file; not looked at where `data.targets` names targets.
     public var tokenizer = ""
 
     public init() {}
@@ -53,7 +53,7 @@ public final class CAE: PretrainingMethod {
     guard tokens.grid == context.model.grid else {
       throw ConfigurationError(
         "method.tokenizer",
-        "\(configuration.tokenizer) gives \(tokens.grid) x \(tokens.grid) tokens, but the "
+        "there are \(tokens.grid) x \(tokens.grid) tokens of an image, but the "
           + "model has \(context.model.grid) x \(context.model.grid) patches")
     }
     self.configuration = configuration

@@ -40,7 +40,7 @@ public final class CAEv2: PretrainingMethod {
     /// Start of the layer scale in the regressor; 0: none.
     public var decoderLayerScaleInit = 0.1
     public var initialization = InitializationScheme.xavier
-    /// Path of the teacher's weights.
+    /// Path of the teacher's weights; not looked at where `data.targets` names targets.
     public var teacher = ""
 
     public init() {}
@@ -52,7 +52,7 @@ public final class CAEv2: PretrainingMethod {
   public let views: [ViewSpecification]
   private let network: CAEv2Network
   private let configuration: Configuration
-  private let teacher: any FeatureTeacher
+  private let features: FeatureSource
   private let masking: Masking
 
   public init(
@@ -60,26 +60,23 @@ public final class CAEv2: PretrainingMethod {
   ) throws(ConfigurationError) {
     try configuration.validate(for: context.model)
     masking = try Masking(configuration, grid: context.model.grid)
-    teacher = try context.openTeacher(configuration.teacher)
-    guard teacher.grid == context.model.grid else {
+    features = try context.openFeatures(configuration.teacher)
+    guard features.grid == context.model.grid else {
       throw ConfigurationError(
         "method.teacher",
-        "\(configuration.teacher) gives \(teacher.grid) x \(teacher.grid) features, but the model has "
+        "there are \(features.grid) x \(features.grid) features of an image, but the model has "
           + "\(context.model.grid) x \(context.model.grid) patches")
     }
     self.configuration = configuration
-    views =
-      teacher.view == context.encoderView
-      ? [context.encoderView] : [context.encoderView, teacher.view]
+    views = features.views(encoder: context.encoderView)
     network = CAEv2Network(
-      context.model, configuration, targetWidth: teacher.width, in: parameters)
+      context.model, configuration, targetWidth: features.width, in: parameters)
   }
 
   public var buffers: [NamedBuffer] { network.positionTables }
 
   public func losses(for batch: Batch, _ context: ForwardContext) -> MethodOutput {
-    let targets = teacher.features(
-      of: batch.views[batch.views.count - 1], pool: context.tape.pool)
+    let targets = features.features(for: batch, pool: context.tape.pool)
     let result = network.forward(
       images: batch.views[0], mask: masking.mask(batch.keys, seed: context.step.seed),
       targets: targets, context)

@@ -14,7 +14,8 @@ public import TensorCore
 /// resized bilinearly.
 ///
 /// - SeeAlso: Radford et al., arXiv:2103.00020; github.com/openai/CLIP, `clip/model.py`.
-public final class CLIPVisualTower: FeatureTeacher {
+public final class CLIPVisualTower: FeatureTeacher, @unchecked Sendable {
+  // Sendable: constant after the initializer; a pass has a tape of its own.
   public let width: Int
   public let grid: Int
   public let view: ViewSpecification

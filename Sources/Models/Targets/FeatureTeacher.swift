@@ -2,7 +2,7 @@ public import Interfaces
 public import TensorCore
 
 /// A frozen model whose features are the target of another.
-public protocol FeatureTeacher: AnyObject {
+public protocol FeatureTeacher: AnyObject, Sendable {
   /// Values of a feature.
   var width: Int { get }
   /// Features along one side of the image.

@@ -36,10 +36,12 @@ public enum TokenSource: Sendable {
     case .computed(let tokenizer):
       return tokenizer.tokens(for: batch.views[batch.views.count - 1], pool: pool)
     case .stored(_, let grid):
-      precondition(
-        batch.tokens.count == batch.count * grid * grid,
-        "\(batch.tokens.count) stored tokens for \(batch.count) images of \(grid) x \(grid)")
-      return batch.tokens
+      guard case .tokens(let tokens) = batch.targets, tokens.count == batch.count * grid * grid
+      else {
+        preconditionFailure(
+          "no \(batch.count) x \(grid) x \(grid) stored tokens for \(batch.count) images")
+      }
+      return tokens
     }
   }
 }

@@ -37,6 +37,10 @@ public enum ReconstructionPicture {
     let painter: any TokenPainter
     switch (tokenizer, decoder) {
     case (let tokenizer as KMeansTokenizer, nil):
+      guard tokenizer.vectors is StandardizedPatches else {
+        throw ConfigurationError(
+          "method.tokenizer", "its codes are of a teacher's features, which cannot be drawn")
+      }
       painter = CodebookPainter(tokenizer, images: images, masked: rows, tokens: tokens)
     case (let tokenizer as DALLETokenizer, let file?):
       let decoder = try TokenizerFile.decoder(file, of: tokenizer.encoder)
@@ -222,12 +226,12 @@ struct CodebookPainter: TokenPainter {
   func brightness(_ image: Int, x: Int, y: Int, channel: Int) -> Float {
     let index = image * grid * grid + y / patch * grid + x / patch
     let channel = min(channel, tokenizer.view.mean.count - 1)
-    let size = tokenizer.patchSize
+    let size = tokenizer.view.size / grid
     let (row, column) = (y % patch * size / patch, x % patch * size / patch)
     let place = (channel * size + row) * size + column
-    let code = withExtendedLifetime(tokenizer.codebook) {
+    let code = withExtendedLifetime(tokenizer.codebook.vectors) {
       codes[index] < 0
-        ? 0 : tokenizer.codebook.pointer[codes[index] * tokenizer.codebook.columns + place]
+        ? 0 : tokenizer.codebook.vectors.pointer[codes[index] * tokenizer.codebook.width + place]
     }
     let value = moments[index][0] + moments[index][1] * code
     return value * tokenizer.view.standardDeviation[channel] + tokenizer.view.mean[channel]

@@ -5,13 +5,13 @@ import TensorCore
 /// A micro-batch on its way through the loader: read by one thread, decoded by several, taken by
 /// the trainer.
 final class BatchJob: @unchecked Sendable {
-  // Sendable: the reader writes labels and tokens before the last sample goes to the decode queue;
+  // Sendable: the reader writes labels and targets before the last sample goes to the decode queue;
   // a decode thread writes its sample's part of the views; the consumer reads after `outcome`.
   let keys: [SampleKey]
   let views: [Tensor]
   var labels: [Int32]
   /// Precomputed ones of all samples; none: empty.
-  var tokens: [Int32] = []
+  var targets = PrecomputedTargets.none
   let outcome = BoundedQueue<Result<Void, ShardError>>(capacity: 1)
   private let progress: Mutex<Progress>
 
@@ -47,7 +47,7 @@ final class BatchJob: @unchecked Sendable {
   }
 
   /// What the trainer gets.
-  var batch: Batch { Batch(keys: keys, views: views, labels: labels, tokens: tokens) }
+  var batch: Batch { Batch(keys: keys, views: views, labels: labels, targets: targets) }
 }
 
 /// A sample to decode.

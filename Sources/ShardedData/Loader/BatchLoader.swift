@@ -35,12 +35,12 @@ public final class BatchLoader {
   /// Starts the threads, which begin with the first request at once.
   ///
   /// - Parameters:
-  ///   - tokens: Precomputed ones, that go with every batch.
+  ///   - targets: Precomputed ones, that go with every batch.
   ///   - schedule: The samples of each request by its number, from 0 on; nil ends the schedule. Called on
   ///     the reading thread.
   /// - Throws: `ShardError` when the views do not fit the images.
   public init(
-    index: ShardIndex, transform: LoaderTransform, tokens: TokenIndex? = nil,
+    index: ShardIndex, transform: LoaderTransform, targets: TargetIndex? = nil,
     options: LoaderOptions, schedule: @escaping @Sendable (Int) -> [SampleKey]?
   ) throws(ShardError) {
     let channels = transform.views.first?.mean.count ?? 0
@@ -53,7 +53,7 @@ public final class BatchLoader {
       throw .randAugmentChannels(path: index.shards[0].path, images: stored)
     }
     let pipeline = LoaderPipeline(
-      index: index, transform: transform, tokens: tokens, channels: channels, options: options,
+      index: index, transform: transform, targets: targets, channels: channels, options: options,
       schedule: schedule)
     self.pipeline = pipeline
     isResident = pipeline.isResident

@@ -15,14 +15,14 @@ final class LoaderPipeline: @unchecked Sendable {
   /// it is in cache. What is loaded ahead of the trainer are finished batches.
   private let buffers: BoundedQueue<StoredSample>
   private let store: SampleStore
-  private let tokens: TokenStore?
+  private let targets: TargetStore?
   private let transform: LoaderTransform
   private let channels: Int
   private let options: LoaderOptions
   private let schedule: @Sendable (Int) -> [SampleKey]?
 
   init(
-    index: ShardIndex, transform: LoaderTransform, tokens: TokenIndex?, channels: Int,
+    index: ShardIndex, transform: LoaderTransform, targets: TargetIndex?, channels: Int,
     options: LoaderOptions,
     schedule: @escaping @Sendable (Int) -> [SampleKey]?
   ) {
@@ -30,7 +30,7 @@ final class LoaderPipeline: @unchecked Sendable {
     self.channels = channels
     self.options = options
     self.schedule = schedule
-    self.tokens = tokens.map { TokenStore($0, index) }
+    self.targets = targets.map { TargetStore($0, index) }
     jobs = BoundedQueue(capacity: options.depth)
     let buffered = 2 * options.threads + 2
     tasks = BoundedQueue(capacity: buffered)
@@ -53,7 +53,7 @@ final class LoaderPipeline: @unchecked Sendable {
       do throws(ShardError) {
         if !isReady { try store.prepare { jobs.isStopped } }
         isReady = true
-        try readTokens(job)
+        if let targets { job.targets = try targets.read(keys) }
         guard try read(job) else { break }
       } catch {
         job.fail(error)
@@ -63,21 +63,6 @@ final class LoaderPipeline: @unchecked Sendable {
     }
     jobs.finish()
     tasks.finish()
-  }
-
-  private func readTokens(_ job: BatchJob) throws(ShardError) {
-    guard let tokens else { return }
-    let size = tokens.tokensOfView
-    job.tokens = [Int32](repeating: 0, count: job.keys.count * size)
-    let keys = job.keys
-    try job.tokens.withUnsafeMutableBufferPointer { (buffer) throws(ShardError) in
-      for (position, key) in keys.enumerated() {
-        try tokens.read(
-          sample: key.sample, epoch: key.epoch,
-          into: UnsafeMutableBufferPointer(
-            rebasing: buffer[position * size..<(position + 1) * size]))
-      }
-    }
   }
 
   /// - Returns: False when the loader was stopped meanwhile.

@@ -55,11 +55,11 @@ public struct DataSection: Codable, Sendable, Equatable {
   /// takes: 0.875 cuts 224 out of 256.
   public var validationCropShare = 0.875
   /// Epochs go round among this many pictures of each image (flip, crop and colour jitter), so that
-  /// their tokens can be computed once by cae-dist tokenizer encode; 0: new ones every epoch.
+  /// their targets can be computed once by cae-dist tokenizer encode; 0: new ones every epoch.
   public var fixedViews = 0
-  /// Folder of the tokens that cae-dist tokenizer encode has computed; empty: `method.tokenizer`
-  /// computes them as training goes on.
-  public var tokens = ""
+  /// Folder of the targets that cae-dist tokenizer encode has computed: tokens or a teacher's
+  /// features; empty: `method.tokenizer` or `method.teacher` computes them as training goes on.
+  public var targets = ""
   /// Of pixels in [0, 1], one value a channel.
   public var mean = [0.485, 0.456, 0.406]
   public var standardDeviation = [0.229, 0.224, 0.225]
@@ -182,8 +182,8 @@ extension TrainingConfiguration {
     return plan
   }
 
-  /// How pictures are made whose tokens are computed beforehand: equal settings have equal texts.
-  var tokenSettings: String {
+  /// How pictures are made whose targets are computed beforehand: equal settings have equal texts.
+  var pictureSettings: String {
     "crops of \(data.cropScale) of the area, aspect \(data.cropAspect), flips \(data.flipProbability), "
       + "colour jitter \(data.colorJitter)"
       + (data.randAugment > 0 ? ", RandAugment \(data.randAugment)" : "")
@@ -301,15 +301,15 @@ extension TrainingConfiguration {
           "data.\(name)", "must be [smallest, largest] above 0 and at most \(limit), not \(range)")
       }
     }
-    guard data.tokens.isEmpty || data.fixedViews > 0 else {
+    guard data.targets.isEmpty || data.fixedViews > 0 else {
       throw ConfigurationError(
         "data.fixedViews",
-        "must be the number of pictures of each image whose tokens are in data.tokens, not 0")
+        "must be the number of pictures of each image whose targets are in data.targets, not 0")
     }
-    guard data.tokens.isEmpty || data.validation.isEmpty else {
+    guard data.targets.isEmpty || data.validation.isEmpty else {
       throw ConfigurationError(
         "data.validation",
-        "must be empty with data.tokens, which has the tokens of data.train only: "
+        "must be empty with data.targets, which has the targets of data.train only: "
           + "--set data.validation=[]")
     }
     guard (0...1).contains(data.flipProbability) else {

@@ -135,10 +135,10 @@ public final class Trainer {
       run.totalSteps, parallelism.microBatchSize, parallelism.globalBatchSize
     )
     var plan = run.configuration.training.viewPlan(run.method.views)
-    plan.pictureSize = run.tokenIndex?.description.pictureSize ?? 0
+    plan.pictureSize = run.targetIndex?.description.pictureSize ?? 0
     return try BatchLoader(
       index: images.index, transform: .training(plan),
-      tokens: run.tokenIndex, options: run.loaderOptions
+      targets: run.targetIndex, options: run.loaderOptions
     ) { request in
       let step = first + request / microBatches.count
       guard step < total else { return nil }

@@ -23,8 +23,8 @@ public final class TrainingRun {
   let timeLimit: Double?
   let trainImages: LabelledImages
   let validationImages: LabelledImages?
-  /// Tokens that were computed beforehand.
-  let tokenIndex: TokenIndex?
+  /// Targets that were computed beforehand.
+  let targetIndex: TargetIndex?
   let loaderOptions: LoaderOptions
 
   /// Collective. Blocking. What fails on one rank fails on all.
@@ -46,7 +46,7 @@ public final class TrainingRun {
     accumulationSteps = parts.accumulationSteps
     trainImages = parts.trainImages
     validationImages = parts.validationImages
-    tokenIndex = parts.tokenIndex
+    targetIndex = parts.targetIndex
     method = parts.method
     pool = parts.pool
     sampler = DistributedSampler(
@@ -93,7 +93,7 @@ public final class TrainingRun {
     let schedule: WarmupCosineSchedule
     let trainImages: LabelledImages
     let validationImages: LabelledImages?
-    let tokenIndex: TokenIndex?
+    let targetIndex: TargetIndex?
 
     init(_ configuration: ResolvedConfiguration, _ group: any ProcessGroup) throws {
       let training = configuration.training
@@ -102,20 +102,20 @@ public final class TrainingRun {
       let validationIndex =
         training.data.validation.isEmpty
         ? nil : try TrainingRun.open(training.data.validation, "data.validation", training)
-      tokenIndex =
-        training.data.tokens.isEmpty
+      targetIndex =
+        training.data.targets.isEmpty
         ? nil
-        : try TokenIndex(
-          folder: training.data.tokens, of: trainIndex, views: training.data.fixedViews,
-          settings: training.tokenSettings)
-      if let size = tokenIndex?.description.pictureSize, size < training.encoderView.size {
+        : try TargetIndex(
+          folder: training.data.targets, of: trainIndex, views: training.data.fixedViews,
+          settings: training.pictureSettings)
+      if let size = targetIndex?.description.pictureSize, size < training.encoderView.size {
         throw ConfigurationError(
-          "data.tokens",
-          "\(training.data.tokens) has tokens that were made beside pictures of \(size) pixels, not "
+          "data.targets",
+          "\(training.data.targets) has targets that were made beside pictures of \(size) pixels, not "
             + "\(training.encoderView.size); compute them again with cae-dist tokenizer encode")
       }
       method = try configuration.makeMethod(
-        TrainingRun.methodContext(training, tokens: tokenIndex?.description))
+        TrainingRun.methodContext(training, targets: targetIndex?.description))
       let classes = (method as? any ClassifierMethod)?.classes ?? 0
       trainImages = try LabelledImages(
         trainIndex, classes: classes, limit: training.data.trainImages)
@@ -170,19 +170,35 @@ public final class TrainingRun {
         + "\(channels) channels")
   }
 
-  /// - Parameter tokens: Those that were computed beforehand, if the run has some.
+  /// - Parameter targets: Those that were computed beforehand, if the run has some.
   static func methodContext(
-    _ training: TrainingConfiguration, tokens: TokenDescription? = nil
+    _ training: TrainingConfiguration, targets: TargetDescription? = nil
   ) -> MethodContext {
-    let (channels, grid) = (training.model.channels, training.model.grid)
+    let (channels, grid, folder) = (
+      training.model.channels, training.model.grid, training.data.targets
+    )
     return MethodContext(
       model: training.model, encoderView: training.encoderView,
       openTokens: { (path) throws(ConfigurationError) in
-        if let tokens { return .stored(vocabularySize: tokens.vocabularySize, grid: tokens.grid) }
+        if let targets {
+          guard case .tokens(let vocabularySize) = targets.content else {
+            throw ConfigurationError(
+              "data.targets", "\(folder) has features of a teacher; the method wants tokens")
+          }
+          return .stored(vocabularySize: vocabularySize, grid: targets.grid)
+        }
         return .computed(try TokenizerFile.open(path, channels: channels, grid: grid))
       },
-      openTeacher: { (path) throws(ConfigurationError) in
-        try TeacherFile.open(path, channels: channels, grid: grid)
+      openFeatures: { (path) throws(ConfigurationError) in
+        if let targets {
+          guard case .features(let width) = targets.content else {
+            throw ConfigurationError(
+              "data.targets", "\(folder) has tokens; the method wants features of a teacher")
+          }
+          return .stored(width: width, grid: targets.grid)
+        }
+        return .computed(
+          try TeacherFile.open(path, key: "method.teacher", channels: channels, grid: grid))
       })
   }
 }

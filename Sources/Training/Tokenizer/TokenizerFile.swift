@@ -1,31 +1,41 @@
-public import Artifacts
+import Artifacts
 public import Interfaces
 public import Models
 import TensorCore
 
-/// Files of tokenizers. Of a k-means tokenizer: `/codebook` `[vocabulary, C p p]`, `/shares`
-/// `[vocabulary]` and the view that its patches are cut from. Of the DALL-E encoder: its tensors
-/// under their published names, as safetensors or in HDF5.
+/// Files of tokenizers. Of a k-means tokenizer: `/codebook` `[vocabulary, width]`, `/shares`
+/// `[vocabulary]`, and either the view that its patches are cut from or, named with `teacher.` before,
+/// the tensors of the teacher whose features it codes. Of the DALL-E encoder: its tensors under their
+/// published names, as safetensors or in HDF5.
 public enum TokenizerFile {
   private static let key = "method.tokenizer"
   private static let kind = "kmeans-tokenizer"
+  private static let teacherPrefix = "teacher."
 
+  /// - Parameter teacher: The file of the teacher whose features are coded, if it is such a tokenizer.
   public static func write(
-    _ tokenizer: KMeansTokenizer, shares: [Double], to path: String
-  ) throws(ArtifactError) {
-    try ArtifactWriter.write(
-      to: path,
-      tensors: [
-        ("codebook", tokenizer.codebook),
-        ("shares", Tensor(shares.map(Float.init), shape: [shares.count])),
-      ],
-      attributes: [
-        ("kind", .string(kind)), ("formatVersion", .integer(1)),
-        ("patchSize", .integer(tokenizer.patchSize)), ("imageSize", .integer(tokenizer.view.size)),
-        ("filter", .string(tokenizer.view.filter.rawValue)),
-        ("mean", .floats(tokenizer.view.mean)),
-        ("standardDeviation", .floats(tokenizer.view.standardDeviation)),
-      ])
+    _ tokenizer: KMeansTokenizer, shares: [Double], teacher: String?, to path: String
+  ) throws {
+    var tensors: [(name: String, tensor: Tensor)] = [
+      ("codebook", tokenizer.codebook.vectors),
+      ("shares", Tensor(shares.map(Float.init), shape: [shares.count])),
+    ]
+    var attributes: [(name: String, value: ArtifactWriter.Attribute)] = [
+      ("kind", .string(kind)), ("formatVersion", .integer(1)),
+    ]
+    if let patches = tokenizer.vectors as? StandardizedPatches {
+      attributes += [
+        ("patchSize", .integer(patches.patchSize)), ("imageSize", .integer(patches.view.size)),
+        ("filter", .string(patches.view.filter.rawValue)), ("mean", .floats(patches.view.mean)),
+        ("standardDeviation", .floats(patches.view.standardDeviation)),
+      ]
+    } else if let teacher {
+      let file = try NamedTensorFiles.open(teacher)
+      for name in try TeacherFile.teacher(of: file, key: key, grid: tokenizer.grid).names {
+        tensors.append((teacherPrefix + name, try file.tensor(name)))
+      }
+    }
+    try ArtifactWriter.write(to: path, tensors: tensors, attributes: attributes)
   }
 
   /// A tokenizer of any kind.
@@ -43,7 +53,7 @@ public enum TokenizerFile {
     do {
       let tokenizer: any DiscreteTokenizer =
         switch try contents(of: path) {
-        case .kMeans(let tokenizer, _): tokenizer
+        case .kMeans(let codes): try codes.tokenizer(grid: grid)
         case .dalle(let encoder): DALLETokenizer(encoder, grid: grid)
         }
       guard tokenizer.view.mean.count == channels else {
@@ -60,9 +70,26 @@ public enum TokenizerFile {
 
   /// What a file holds.
   enum Contents {
-    /// With the share of each code among the patches that it was checked on.
-    case kMeans(KMeansTokenizer, shares: [Float])
+    case kMeans(Codes)
     case dalle(DALLEEncoder)
+  }
+
+  /// A k-means tokenizer but for the teacher, which is only made for a grid.
+  struct Codes {
+    let codebook: Codebook
+    /// The share of each code among the patches that it was checked on.
+    let shares: [Float]
+    /// Nil: the codes are of a teacher's features.
+    let patches: StandardizedPatches?
+    fileprivate let file: ArtifactReader
+
+    func tokenizer(grid: Int) throws -> KMeansTokenizer {
+      let vectors: any PatchVectors =
+        try patches
+        ?? FeatureDirections(
+          TeacherFile.teacher(of: file, prefix: teacherPrefix, key: key, grid: grid).teacher)
+      return try KMeansTokenizer(codebook, of: vectors)
+    }
   }
 
   static func contents(of path: String) throws -> Contents {
@@ -70,8 +97,7 @@ public enum TokenizerFile {
     if let reader = file as? ArtifactReader, try reader.hasAttribute("kind"),
       try reader.string("kind") == kind
     {
-      let (tokenizer, shares) = try read(path)
-      return .kMeans(tokenizer, shares: shares)
+      return .kMeans(try codes(of: reader))
     }
     guard try file.contains("blocks.input.w") else {
       throw ArtifactError(path: path, reason: "it is not a tokenizer")
@@ -117,27 +143,32 @@ public enum TokenizerFile {
     }
   }
 
-  /// A k-means tokenizer, and the share of each code among the patches that it was checked on.
-  public static func read(_ path: String) throws -> (KMeansTokenizer, shares: [Float]) {
-    let reader = try ArtifactReader(path: path)
-    guard try reader.hasAttribute("kind"), try reader.string("kind") == kind else {
-      throw ArtifactError(path: path, reason: "it is not a tokenizer")
-    }
-    guard let filter = ResampleFilter(rawValue: try reader.string("filter")) else {
-      throw ArtifactError(path: path, reason: "it uses an unknown filter")
-    }
-    let view = ViewSpecification(
-      size: try reader.integer("imageSize"), filter: filter, mean: try reader.floats("mean"),
-      standardDeviation: try reader.floats("standardDeviation"))
-    let tokenizer = try KMeansTokenizer(
-      codebook: try reader.tensor("codebook"), patchSize: try reader.integer("patchSize"),
-      view: view)
+  private static func codes(of reader: ArtifactReader) throws -> Codes {
+    let codebook = try reader.tensor("codebook")
     let shares = try reader.tensor("shares").values
-    guard shares.count == tokenizer.vocabularySize else {
+    guard codebook.shape.rank == 2, shares.count == codebook.rows else {
       throw ArtifactError(
-        path: path,
-        reason: "it has shares of \(shares.count) codes, not of \(tokenizer.vocabularySize)")
+        path: reader.path,
+        reason: "it has shares of \(shares.count) codes, but a codebook \(codebook.shape)")
     }
-    return (tokenizer, shares)
+    return Codes(
+      codebook: Codebook(codebook), shares: shares, patches: try patches(of: reader), file: reader)
+  }
+
+  private static func patches(of reader: ArtifactReader) throws -> StandardizedPatches? {
+    guard try reader.hasAttribute("patchSize") else { return nil }
+    guard let filter = ResampleFilter(rawValue: try reader.string("filter")) else {
+      throw ArtifactError(path: reader.path, reason: "it uses an unknown filter")
+    }
+    let (patchSize, size) = (try reader.integer("patchSize"), try reader.integer("imageSize"))
+    guard patchSize > 0, size > 0, size % patchSize == 0 else {
+      throw ArtifactError(
+        path: reader.path, reason: "patches of \(patchSize) pixels do not fill images of \(size)")
+    }
+    return StandardizedPatches(
+      patchSize: patchSize,
+      view: ViewSpecification(
+        size: size, filter: filter, mean: try reader.floats("mean"),
+        standardDeviation: try reader.floats("standardDeviation")))
   }
 }

@@ -5,7 +5,7 @@ public import Models
 import ShardedData
 import TensorCore
 
-/// Learns a k-means codebook of patch vectors, all ranks together.
+/// Learns a k-means codebook of vectors of the patches, all ranks together.
 ///
 /// k-means++ start on a pool of patches, then mini-batch updates: every patch pulls its nearest
 /// code by 1 / (patches the code has had). Ranks load different images and find the nearest codes
@@ -17,10 +17,13 @@ public final class TokenizerFit {
   public struct Options: Sendable {
     public var vocabularySize: Int
     public var iterations: Int
+    /// File of the teacher whose features are coded; nil: the pixels of patches are.
+    public var teacher: String?
 
-    public init(vocabularySize: Int, iterations: Int) {
+    public init(vocabularySize: Int, iterations: Int, teacher: String? = nil) {
       self.vocabularySize = vocabularySize
       self.iterations = iterations
+      self.teacher = teacher
     }
   }
 
@@ -30,6 +33,8 @@ public final class TokenizerFit {
     public let shares: [Double]
   }
 
+  /// Vectors of a mini-batch.
+  private static let batch = 4096
   /// Rows of one search for nearest codes: fixed, so that ranks do not change the result.
   private static let slab = 256
 
@@ -39,6 +44,7 @@ public final class TokenizerFit {
   let index: ShardIndex
   let sampler: DistributedSampler
   let loaderOptions: LoaderOptions
+  let vectors: any PatchVectors
   private let options: Options
 
   public init(
@@ -56,6 +62,13 @@ public final class TokenizerFit {
     self.configuration = configuration
     self.options = options
     self.group = group
+    let model = configuration.model
+    vectors =
+      try options.teacher.map {
+        FeatureDirections(
+          try TeacherFile.open(
+            $0, key: "--features", channels: model.channels, grid: model.grid))
+      } ?? StandardizedPatches(patchSize: model.patchSize, view: configuration.encoderView)
     index = try ShardIndex(paths: configuration.data.train)
     try TrainingRun.requireChannels(of: index, configuration)
     sampler = DistributedSampler(
@@ -73,7 +86,7 @@ public final class TokenizerFit {
     let rounds =
       [startImages] + [Int](repeating: imagesPerIteration, count: options.iterations)
       + [4 * imagesPerIteration]
-    let source = try Agreement(group).run { try PatchSource(self, rounds: rounds) }
+    let source = try Agreement(group).run { try VectorSource(self, rounds: rounds) }
     let codebook = try kMeansPlusPlus(try source.next())
     var counts = [Float](repeating: 1, count: options.vocabularySize)
     for iteration in 0..<options.iterations {
@@ -84,19 +97,14 @@ public final class TokenizerFit {
     let check = try nearest(try source.next(), codebook)
     var shares = [Double](repeating: 0, count: options.vocabularySize)
     for code in check { shares[Int(code)] += 1 / Double(check.count) }
-    return Outcome(tokenizer: try tokenizer(codebook), shares: shares)
+    return Outcome(
+      tokenizer: try KMeansTokenizer(Codebook(codebook), of: vectors), shares: shares)
   }
 
-  /// Patches that one image gives: few, so that a mini-batch sees many images.
-  var perImage: Int { min(16, configuration.model.patchCount) }
+  /// Patches that one image gives.
+  var perImage: Int { min(vectors.perImage, vectors.grid * vectors.grid) }
 
-  private var imagesPerIteration: Int { 4096 / perImage }
-
-  private func tokenizer(_ codebook: Tensor) throws -> KMeansTokenizer {
-    try KMeansTokenizer(
-      codebook: codebook, patchSize: configuration.model.patchSize,
-      view: configuration.encoderView)
-  }
+  private var imagesPerIteration: Int { max(1, TokenizerFit.batch / perImage) }
 
   /// The first codes: each the next patch with a probability that is proportional to its squared
   /// distance from the codes so far. Every rank computes the same.
@@ -145,7 +153,7 @@ public final class TokenizerFit {
     if count > 0 {
       let part = Tensor(
         storage: patches.storage, offset: patches.offset + start * values, shape: [count, values])
-      codes = try tokenizer(codebook).nearestCodes(to: part, pool: pool)
+      codes = Codebook(codebook).nearest(to: part, pool: pool)
     }
     codes += [Int32](repeating: 0, count: perRank - codes.count)
     let all = try group.allGather(codes.withUnsafeBytes { Array($0) })

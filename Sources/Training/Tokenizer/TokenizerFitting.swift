@@ -7,7 +7,7 @@ import Interfaces
 public enum TokenizerFitting {
   /// Collective: every rank calls it with the same arguments. Rank 0 writes the file.
   public static func run(
-    _ cluster: Cluster, vocabularySize: Int, iterations: Int, file: String?,
+    _ cluster: Cluster, _ options: TokenizerFit.Options, file: String?,
     configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
@@ -17,7 +17,6 @@ public enum TokenizerFitting {
         throw ConfigurationError("--file", "name the tokenizer's file here or in method.tokenizer")
       }
       if cluster.group.rank == 0 { try makeFolder(of: path) }
-      let options = TokenizerFit.Options(vocabularySize: vocabularySize, iterations: iterations)
       return (
         try TokenizerFit(
           resolved.training, options, group: cluster.group, localSize: cluster.localSize), path
@@ -26,14 +25,16 @@ public enum TokenizerFitting {
     let isFirst = cluster.group.rank == 0
     if isFirst {
       say(
-        "\(vocabularySize) codes for \(path): choosing the start, then \(iterations) mini-batches")
+        "\(options.vocabularySize) codes for \(path): choosing the start, then "
+          + "\(options.iterations) mini-batches")
     }
     let outcome = try fit.run { done, total in
       if isFirst, done % 50 == 0 || done == total { say("iteration \(done)/\(total)") }
     }
     try agreement.run {
       guard isFirst else { return }
-      try TokenizerFile.write(outcome.tokenizer, shares: outcome.shares, to: path)
+      try TokenizerFile.write(
+        outcome.tokenizer, shares: outcome.shares, teacher: options.teacher, to: path)
       say("wrote \(path)\n" + (try TokenizerSummary(path: path).text))
     }
     return .success

@@ -32,18 +32,23 @@ public enum TokenizerPicture {
   ///
   /// - Throws: `ConfigurationError` where the options are not those of this kind of tokenizer.
   public static func draw(_ path: String, _ options: Options) throws -> Picture {
-    guard try !TokenHistogram.canRead(path) else {
+    guard try !TargetStatistics.canRead(path) else {
       throw ConfigurationError(
-        "--picture", "\(path) holds tokens; give the file of their tokenizer to see its codes")
+        "--picture",
+        "\(path) holds precomputed targets; give the file of a tokenizer to see its codes")
     }
     switch try TokenizerFile.contents(of: path) {
-    case .kMeans(let tokenizer, let shares):
+    case .kMeans(let codes):
       guard options.decoder == nil else {
         throw ConfigurationError(
           "--decoder",
           "\(path) is a k-means tokenizer, whose codes are drawn without one; leave it out")
       }
-      return try codebook(tokenizer, shares: shares)
+      guard let patches = codes.patches else {
+        throw ConfigurationError(
+          "--picture", "\(path) codes a teacher's features, which cannot be drawn")
+      }
+      return try codebook(codes.codebook, of: patches, shares: codes.shares)
     case .dalle(let encoder):
       guard let file = options.decoder else {
         throw ConfigurationError(
@@ -65,8 +70,10 @@ public enum TokenizerPicture {
   /// `128 + 48 v`. At most `largestCodebook` codes.
   ///
   /// - Throws: Where patches have neither one channel nor three.
-  static func codebook(_ tokenizer: KMeansTokenizer, shares: [Float]) throws -> Picture {
-    let (size, channels) = (tokenizer.patchSize, tokenizer.view.mean.count)
+  static func codebook(
+    _ codebook: Codebook, of patches: StandardizedPatches, shares: [Float]
+  ) throws -> Picture {
+    let (size, channels) = (patches.patchSize, patches.view.mean.count)
     guard [1, 3].contains(channels) else {
       throw ConfigurationError(
         "--picture", "patches of \(channels) channels cannot be drawn, only those of 1 or 3")
@@ -79,7 +86,7 @@ public enum TokenizerPicture {
       cells: order.count, columns: Picture.squareColumns(order.count), side: factor * size,
       gap: gap, isGray: channels == 1)
     for (cell, code) in order.enumerated() {
-      let patch = tokenizer.codebook.pointer + code * tokenizer.codebook.columns
+      let patch = codebook.vectors.pointer + code * codebook.width
       picture.draw(cell: cell) { x, y, channel in
         Picture.byte(128 + 48 * patch[(channel * size + y / factor) * size + x / factor])
       }

@@ -6,17 +6,17 @@ import Models
 import ShardedData
 import TensorCore
 
-/// `cae-dist tokenizer encode`: the tokens of every picture that training will make, once.
+/// `cae-dist tokenizer encode`: the targets of every picture that training will make, once.
 ///
 /// Each rank takes whole shards; a killed encoding goes on within the shard where it was.
-public enum TokenEncoding {
-  /// Pictures that the tokenizer gets at once.
+public enum TargetEncoding {
+  /// Pictures that tokenizer or teacher gets at once.
   private static let picturesOfBatch = 16
 
   /// Collective: every rank calls it with the same arguments.
   ///
-  /// - Parameter output: Folder of the token files; nil: `data.tokens`, or `tokens` beside the
-  ///   first shard.
+  /// - Parameter output: Folder of the files; nil: `data.targets`, or `targets` beside the first
+  ///   shard.
   public static func run(
     _ cluster: Cluster, output: String?, configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
@@ -39,7 +39,7 @@ public enum TokenEncoding {
       DataPacking.say(
         "encoding \(job.index.count) images x \(job.description.views) pictures of \(todo.count) "
           + "of \(DataPacking.counted(job.index.shards.count, "shard")) into \(job.folder) on "
-          + "\(DataPacking.counted(group.worldSize, "rank")), \(job.description.tokenizer)")
+          + "\(DataPacking.counted(group.worldSize, "rank")), \(job.description.source)")
     }
     let mine = todo.enumerated().filter { $0.offset % group.worldSize == group.rank }.map(\.element)
     let images = mine.map { job.index.shards[$0].count }.reduce(0, +)
@@ -54,7 +54,7 @@ public enum TokenEncoding {
       let seconds = ProcessInfo.processInfo.systemUptime - started
       DataPacking.say(
         "encoded into \(job.folder) in \(ProgressLine.duration(seconds)); train with "
-          + "--set data.tokens=\(job.folder)")
+          + "--set data.targets=\(job.folder)")
     }
     return .success
   }
@@ -63,9 +63,9 @@ public enum TokenEncoding {
   private struct Job {
     let index: ShardIndex
     let folder: String
-    let description: TokenDescription
+    let description: TargetDescription
     private let training: TrainingConfiguration
-    private let tokens: TokenSource
+    private let maker: TargetMaker
     private let pool: ThreadPool
     private let loader: LoaderOptions
 
@@ -77,34 +77,22 @@ public enum TokenEncoding {
           "is 0, so that every epoch makes new pictures; set how many pictures of each image are to "
             + "be encoded and trained on, for example 8")
       }
-      let path = resolved.methodValue("tokenizer") ?? ""
-      let tokenizer = try TokenizerFile.open(
-        path, channels: training.model.channels, grid: training.model.grid)
-      tokens = .computed(tokenizer)
+      maker = try TargetMaker(resolved)
       index = try ShardIndex(paths: training.data.train)
       try TrainingRun.requireChannels(of: index, training)
       let beside = index.shards[0].path.split(
         separator: "/", omittingEmptySubsequences: false
       ).dropLast()
-      let named = training.data.tokens.isEmpty ? nil : training.data.tokens
-      folder = output ?? named ?? (beside + ["tokens"]).joined(separator: "/")
-      description = TokenDescription(
-        grid: tokenizer.grid, vocabularySize: tokenizer.vocabularySize,
-        views: training.data.fixedViews, settings: training.tokenSettings,
-        tokenizer: try Job.name(of: tokenizer, path: path),
-        pictureSize: max(training.encoderView.size, tokenizer.view.size))
+      let named = training.data.targets.isEmpty ? nil : training.data.targets
+      folder = output ?? named ?? (beside + ["targets"]).joined(separator: "/")
+      description = TargetDescription(
+        maker.content, grid: maker.grid, views: training.data.fixedViews,
+        settings: training.pictureSettings, source: maker.name,
+        pictureSize: max(training.encoderView.size, maker.view.size))
       pool = ThreadPool(
         threadCount: ThreadCount.resolve(
           training.parallelism.threadsPerRank, localSize: localSize))
       loader = training.loaderOptions(kernelThreads: pool.threadCount, localSize: localSize)
-    }
-
-    /// File and hash of the tokenizer, and its picture.
-    private static func name(of tokenizer: any DiscreteTokenizer, path: String) throws -> String {
-      let hash = Hash64.hex(try Hash64.ofFile(path).hash)
-      let view = tokenizer.view
-      return "\(path.split(separator: "/").last ?? "") (\(hash), \(view.size) pixels by "
-        + "\(view.filter.rawValue))"
     }
 
     func shardsToDo() throws -> [Int] {
@@ -112,41 +100,46 @@ public enum TokenEncoding {
       if Set(names).count < names.count {
         throw ConfigurationError(
           "data.train",
-          "has shards of the same name in several folders, whose tokens would overwrite each other")
+          "has shards of the same name in several folders, whose targets would overwrite each other"
+        )
       }
       return try index.shards.indices.filter {
-        try !TokenShardWriter.isComplete(description, of: index.shards[$0], in: folder)
+        try !TargetShardWriter.isComplete(description, of: index.shards[$0], in: folder)
       }
     }
 
     func lock() throws -> FileLock {
       try Files.makeDirectory(folder)
-      return try FileLock(path: "\(folder)/.tokens.lock")
+      return try FileLock(path: "\(folder)/.targets.lock")
     }
 
     /// Encodes what is left of a shard.
     func encode(_ shard: ShardHeader, progress: (Int) -> Void) throws {
-      let writer = try TokenShardWriter(description, of: shard, in: folder)
+      let writer = try TargetShardWriter(description, of: shard, in: folder)
       progress(writer.count * description.views)
       let requests = requests(from: writer.count, count: shard.count)
       // With the encoder's picture, though nobody looks at it: how far an image is decoded at
       // reduced size depends on the largest picture.
-      let plan = training.viewPlan(tokens.views(encoder: training.encoderView))
+      let plan = training.viewPlan(
+        maker.view == training.encoderView
+          ? [maker.view] : [training.encoderView, maker.view])
       let loader = try BatchLoader(
         index: try ShardIndex(paths: [shard.path]), transform: .training(plan), options: loader
       ) { $0 < requests.count ? requests[$0] : nil }
       defer { loader.stop() }
-      let (views, size) = (description.views, description.tokensOfView)
+      let views = description.views
       while writer.count < shard.count {
         let first = writer.count
-        let samples = min(TokenShardWriter.blockSamples, shard.count - first)
-        var block = [UInt16](repeating: 0, count: samples * views * size)
-        var left = samples * views
+        var block: [UInt8] = []
+        var left = writer.nextSamples * views
         while left > 0, let batch = try loader.next() {
-          let found = tokens.tokens(for: batch, pool: pool)
+          let made = maker.targets(of: batch.views[batch.views.count - 1], pool: pool)
+          let size = made.count / batch.count
+          if block.isEmpty { block = [UInt8](repeating: 0, count: left * size) }
           for (place, key) in batch.keys.enumerated() {
             let start = ((key.sample - first) * views + key.epoch) * size
-            for token in 0..<size { block[start + token] = UInt16(found[place * size + token]) }
+            block.replaceSubrange(
+              start..<start + size, with: made[place * size..<(place + 1) * size])
           }
           left -= batch.count
           progress(batch.count)
@@ -158,8 +151,8 @@ public enum TokenEncoding {
 
     /// Batches of one view each, block by block.
     private func requests(from first: Int, count: Int) -> [[SampleKey]] {
-      stride(from: first, to: count, by: TokenShardWriter.blockSamples).flatMap { start in
-        let end = min(start + TokenShardWriter.blockSamples, count)
+      stride(from: first, to: count, by: description.blockSamples).flatMap { start in
+        let end = min(start + description.blockSamples, count)
         return (0..<description.views).flatMap { view in
           stride(from: start, to: end, by: picturesOfBatch).map { batch in
             (batch..<min(batch + picturesOfBatch, end)).map {
@@ -167,6 +160,76 @@ public enum TokenEncoding {
             }
           }
         }
+      }
+    }
+  }
+}
+
+/// Tokenizer or teacher of a configuration's method.
+private struct TargetMaker {
+  private enum Kind {
+    case tokenizer(any DiscreteTokenizer)
+    case teacher(any FeatureTeacher)
+  }
+
+  /// File and hash, and the picture that it wants.
+  let name: String
+  private let kind: Kind
+
+  init(_ resolved: ResolvedConfiguration) throws {
+    let (channels, grid) = (resolved.training.model.channels, resolved.training.model.grid)
+    let (path, view): (String, ViewSpecification)
+    if let file = resolved.methodValue("teacher") {
+      let teacher = try TeacherFile.open(
+        file, key: "method.teacher", channels: channels, grid: grid)
+      (kind, path, view) = (.teacher(teacher), file, teacher.view)
+    } else if let file = resolved.methodValue("tokenizer") {
+      let tokenizer = try TokenizerFile.open(file, channels: channels, grid: grid)
+      (kind, path, view) = (.tokenizer(tokenizer), file, tokenizer.view)
+    } else {
+      throw ConfigurationError(
+        "method.name", "has neither a tokenizer nor a teacher, so that there is nothing to encode")
+    }
+    let hash = Hash64.hex(try Hash64.ofFile(path).hash)
+    name =
+      "\(path.split(separator: "/").last ?? "") (\(hash), \(view.size) pixels by "
+      + "\(view.filter.rawValue))"
+  }
+
+  var content: TargetDescription.Content {
+    switch kind {
+    case .tokenizer(let tokenizer): .tokens(vocabularySize: tokenizer.vocabularySize)
+    case .teacher(let teacher): .features(width: teacher.width)
+    }
+  }
+
+  var grid: Int {
+    switch kind {
+    case .tokenizer(let tokenizer): tokenizer.grid
+    case .teacher(let teacher): teacher.grid
+    }
+  }
+
+  var view: ViewSpecification {
+    switch kind {
+    case .tokenizer(let tokenizer): tokenizer.view
+    case .teacher(let teacher): teacher.view
+    }
+  }
+
+  /// As they are stored: tokens in two bytes, features as floats, little-endian.
+  func targets(of images: Tensor, pool: ThreadPool) -> [UInt8] {
+    switch kind {
+    case .tokenizer(let tokenizer):
+      return tokenizer.tokens(for: images, pool: pool).flatMap {
+        [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)]
+      }
+    case .teacher(let teacher):
+      let features = teacher.features(of: images, pool: pool)
+      return withExtendedLifetime(features) {
+        Array(
+          UnsafeRawBufferPointer(
+            start: features.pointer, count: features.count * MemoryLayout<Float>.stride))
       }
     }
   }

@@ -9,8 +9,8 @@ import Testing
 
 @testable import Training
 
-/// Tokens that are computed beforehand, and runs that use them.
-@Suite struct TokenEncodingTests {
+/// Targets that are computed beforehand, and runs that use them.
+@Suite struct TargetEncodingTests {
   private let tiny: TinyRun
 
   init() throws { tiny = try TinyRun() }
@@ -18,7 +18,7 @@ import Testing
   private func encode(ranks: Int = 1, views: Int = 2, set: [String] = [], to folder: String) throws
   {
     let codes = try ThreadProcessGroup.run(count: ranks) { group in
-      try TokenEncoding.run(group, output: tiny.folder.file(folder)) {
+      try TargetEncoding.run(group, output: tiny.folder.file(folder)) {
         try tiny.resolve(TinyRun.Options(set: ["data.fixedViews=\(views)"] + set))
       }
     }
@@ -42,7 +42,7 @@ import Testing
   /// Two epochs of fixed pictures: the same losses, whether tokens are computed or read.
   @Test func aRunWithTokensIsTheRunThatComputesThem() throws {
     try encode(to: "tokens")
-    let tokens = "data.tokens=\"\(tiny.folder.file("tokens"))\""
+    let tokens = "data.targets=\"\(tiny.folder.file("tokens"))\""
     let computed = try train("a", ["data.fixedViews=2"])
     let read = try train("b", ["data.fixedViews=2", tokens, "method.tokenizer=\"\""])
     #expect(try computed.metrics() == read.metrics())
@@ -80,11 +80,12 @@ import Testing
     ]
     try encode(views: 1, set: set, to: "tokens")
     let computed = try train("a", set)
-    let read = try train("b", set + ["data.tokens=\"\(tiny.folder.file("tokens"))\""])
+    let read = try train("b", set + ["data.targets=\"\(tiny.folder.file("tokens"))\""])
     #expect(try computed.metrics() == read.metrics())
     let larger = failure(
       set + [
-        "data.tokens=\"\(tiny.folder.file("tokens"))\"", "model.imageSize=64", "model.patchSize=16",
+        "data.targets=\"\(tiny.folder.file("tokens"))\"", "model.imageSize=64",
+        "model.patchSize=16",
       ])
     #expect(larger.contains("beside pictures of 32 pixels, not 64"), "\(larger)")
   }
@@ -112,16 +113,16 @@ import Testing
 
   @Test func tokensOfOtherPicturesAreRefused() throws {
     try encode(to: "tokens")
-    let tokens = "data.tokens=\"\(tiny.folder.file("tokens"))\""
+    let tokens = "data.targets=\"\(tiny.folder.file("tokens"))\""
     let crops = failure([tokens, "data.fixedViews=2", "data.cropScale=[0.4, 1]"])
     #expect(crops.contains("its settings is crops of [0.5, 1.0]"), "\(crops)")
     #expect(failure([tokens, "data.fixedViews=3"]).contains("its views is 2, not 3"))
     #expect(failure([tokens]).contains("data.fixedViews"))
     #expect(
       failure([tokens, "data.fixedViews=2", "data.validation=[\"\(tiny.validation)\"]"])
-        .contains("data.validation: must be empty with data.tokens"))
-    let none = "data.tokens=\"\(tiny.folder.file("none"))\""
-    #expect(failure([none, "data.fixedViews=2"]).contains("There are no tokens of"))
+        .contains("data.validation: must be empty with data.targets"))
+    let none = "data.targets=\"\(tiny.folder.file("none"))\""
+    #expect(failure([none, "data.fixedViews=2"]).contains("There are no targets of"))
     // Other images under the same names.
     try Files.removeTree(tiny.train)
     var options = PackOptions(format: .raw(size: nil, channels: 1))
@@ -145,8 +146,8 @@ import Testing
   @Test func aKilledEncodingGoesOn() throws {
     let index = try ShardIndex(paths: [tiny.train])
     let shard = index.shards[0]
-    let description = TokenDescription(
-      grid: 4, vocabularySize: 32, views: 2, settings: "s", tokenizer: "t", pictureSize: 16)
+    let description = TargetDescription(
+      .tokens(vocabularySize: 32), grid: 4, views: 2, settings: "s", source: "t", pictureSize: 16)
     let folder = tiny.folder.file("killed")
     var options = PackOptions(format: .raw(size: nil, channels: 1))
     options.shardSize = 200
@@ -157,33 +158,33 @@ import Testing
     ).packAll()[0]
     let large = try ShardIndex(paths: [path]).shards[0]
     #expect(shard.count == 32 && large.count == 150)
-    func tokens(_ samples: Range<Int>) -> [UInt16] {
-      samples.flatMap { sample in (0..<32).map { UInt16((sample * 7 + $0) % 32) } }
+    func tokens(_ samples: Range<Int>) -> [UInt8] {
+      samples.flatMap { sample in (0..<64).map { UInt8($0 % 2 * ((sample * 7 + $0) % 32)) } }
     }
     do {
-      let writer = try TokenShardWriter(description, of: large, in: folder)
+      let writer = try TargetShardWriter(description, of: large, in: folder)
       try writer.append(tokens(0..<64))
       try writer.append(tokens(64..<128))
     }
     let spool = "\(folder)/.many-00000-of-00001.h5.partial"
     // The second block was cut off.
     try Files.truncate(spool, toSize: Files.size(of: spool) - 100)
-    var writer = try TokenShardWriter(description, of: large, in: folder)
+    var writer = try TargetShardWriter(description, of: large, in: folder)
     #expect(writer.count == 64)
     try writer.append(tokens(64..<128))
     try writer.append(tokens(128..<150))
     // And all of it again, but for the finish.
-    writer = try TokenShardWriter(description, of: large, in: folder)
+    writer = try TargetShardWriter(description, of: large, in: folder)
     #expect(writer.count == 150)
     try writer.finish()
-    #expect(try TokenShardWriter.isComplete(description, of: large, in: folder))
+    #expect(try TargetShardWriter.isComplete(description, of: large, in: folder))
     #expect(try Files.list(folder, includingHidden: true) == ["many-00000-of-00001.h5"])
     var other = description
-    other.tokenizer = "u"
+    other.source = "u"
     #expect(throws: ShardError.self) {
-      try TokenShardWriter.isComplete(other, of: large, in: folder)
+      try TargetShardWriter.isComplete(other, of: large, in: folder)
     }
     // Blocks of other settings are not taken over.
-    #expect(try TokenShardWriter(other, of: shard, in: folder).count == 0)
+    #expect(try TargetShardWriter(other, of: shard, in: folder).count == 0)
   }
 }

@@ -3,9 +3,9 @@ import Models
 import ShardedData
 import TensorCore
 
-/// Standardized patches of images in the sampler's order: each rank loads a part of every round,
+/// Vectors of the patches of images in the sampler's order: each rank loads a part of every round,
 /// all get the whole.
-final class PatchSource {
+final class VectorSource {
   /// Images of one request to the loader.
   private static let imagesPerRequest = 64
 
@@ -31,11 +31,11 @@ final class PatchSource {
       first += count
     }
     self.rounds = rounds
-    let requests = rounds.flatMap { PatchSource.requests($0.mine) }
+    let requests = rounds.flatMap { VectorSource.requests($0.mine) }
     let sampler = fit.sampler
     loader = try BatchLoader(
       index: fit.index,
-      transform: .training(fit.configuration.viewPlan([fit.configuration.encoderView])),
+      transform: .training(fit.configuration.viewPlan([fit.vectors.view])),
       options: fit.loaderOptions
     ) { request in
       request < requests.count ? requests[request].map { sampler.sample(at: $0) } : nil
@@ -44,7 +44,7 @@ final class PatchSource {
 
   deinit { loader.stop() }
 
-  /// `[images * perImage, C p p]` of the next round, the same on every rank. Collective.
+  /// `[images * perImage, width]` of the next round, the same on every rank. Collective.
   func next() throws -> Tensor {
     let current = rounds[round]
     round += 1
@@ -53,33 +53,31 @@ final class PatchSource {
       Array(
         UnsafeRawBufferPointer(
           start: local.pointer, count: local.count * MemoryLayout<Float>.stride)))
-    let patches = Tensor(uninitialized: [current.images * fit.perImage, local.columns])
+    let vectors = Tensor(uninitialized: [current.images * fit.perImage, local.columns])
     all.withUnsafeBytes { source in
       guard let base = source.baseAddress else { return }
-      UnsafeMutableRawPointer(patches.pointer).copyMemory(
-        from: base, byteCount: patches.count * MemoryLayout<Float>.stride)
+      UnsafeMutableRawPointer(vectors.pointer).copyMemory(
+        from: base, byteCount: vectors.count * MemoryLayout<Float>.stride)
     }
-    return patches
+    return vectors
   }
 
   private func load(_ round: Round) throws -> Tensor {
-    let model = fit.configuration.model
-    let patches = Tensor(uninitialized: [round.mine.count * fit.perImage, model.patchValues])
+    let (width, count) = (fit.vectors.width, fit.vectors.grid * fit.vectors.grid)
+    let vectors = Tensor(uninitialized: [round.mine.count * fit.perImage, width])
     var row = 0
-    for _ in PatchSource.requests(round.mine) {
+    for _ in VectorSource.requests(round.mine) {
       guard let batch = try loader.next() else { break }
-      let all = KMeansTokenizer.patches(
-        of: batch.views[0], patchSize: model.patchSize, pool: fit.pool)
+      let all = fit.vectors.vectors(of: batch.views[0], pool: fit.pool)
       for (image, key) in batch.keys.enumerated() {
         for patch in choose(key) {
-          (patches.pointer + row * model.patchValues).update(
-            from: all.pointer + (image * model.patchCount + patch) * model.patchValues,
-            count: model.patchValues)
+          (vectors.pointer + row * width).update(
+            from: all.pointer + (image * count + patch) * width, count: width)
           row += 1
         }
       }
     }
-    return patches
+    return vectors
   }
 
   private static func requests(_ positions: Range<Int>) -> [Range<Int>] {
@@ -93,6 +91,6 @@ final class PatchSource {
     var random = CounterRandom(
       seed: fit.sampler.seed, epoch: key.epoch, sample: key.sample, stream: .tokenizer)
     return Array(
-      (0..<fit.configuration.model.patchCount).shuffled(using: &random).prefix(fit.perImage))
+      (0..<fit.vectors.grid * fit.vectors.grid).shuffled(using: &random).prefix(fit.perImage))
   }
 }

@@ -5,8 +5,8 @@ import Testing
 
 @testable import ShardedData
 
-/// How often tokens occur in the files of an encoding, and what is said of files that are none.
-@Suite struct TokenHistogramTests {
+/// What is in the files of an encoding, and what is said of files that are none.
+@Suite struct TargetStatisticsTests {
   private let folder: ScratchFolder
   private let tokens: String
 
@@ -17,35 +17,36 @@ import Testing
 
   private func description(
     grid: Int = 2, views: Int = 2, vocabularySize: Int = 4
-  ) -> TokenDescription {
-    TokenDescription(
-      grid: grid, vocabularySize: vocabularySize, views: views, settings: "crop", tokenizer: "t.h5",
-      pictureSize: 16)
+  ) -> TargetDescription {
+    TargetDescription(
+      .tokens(vocabularySize: vocabularySize), grid: grid, views: views, settings: "crop",
+      source: "t.h5", pictureSize: 16)
   }
 
   /// Encodes shards; the token is a function of the shard and the token's number in it.
   private func write(
-    _ description: TokenDescription, count: Int = 5, shardSize: Int = 3,
+    _ description: TargetDescription, count: Int = 5, shardSize: Int = 3,
     token: (_ shard: Int, _ number: Int) -> Int
   ) throws {
     let index = try packSynthetic(
       folder.file("shards"), count: count, shape: ImageShape(height: 2, width: 2, channels: 1),
       shardSize: shardSize)
     for (number, shard) in index.shards.enumerated() {
-      let writer = try TokenShardWriter(description, of: shard, in: tokens)
-      let perImage = description.views * description.tokensOfView
-      while writer.count < shard.count {
-        let images = min(TokenShardWriter.blockSamples, shard.count - writer.count)
+      let writer = try TargetShardWriter(description, of: shard, in: tokens)
+      let perImage = description.views * description.valuesOfView
+      while writer.nextSamples > 0 {
         let first = writer.count * perImage
-        try writer.append(
-          (first..<first + images * perImage).map { UInt16(token(number, $0)) })
+        let block = (first..<first + writer.nextSamples * perImage).map {
+          UInt16(token(number, $0))
+        }
+        try writer.append(block.withUnsafeBytes { Array($0) })
       }
       try writer.finish()
     }
   }
 
   private func text(_ path: String) throws -> String {
-    try #require(ShardedDataTests.description { _ = try TokenHistogram(path: path) })
+    try #require(ShardedDataTests.description { _ = try TargetStatistics(path: path) })
   }
 
   private var files: [String] {
@@ -57,15 +58,15 @@ import Testing
     try write(description()) { shard, number in
       shard == 0 || number < 4 ? 0 : number < 14 ? 1 : 2
     }
-    let all = try TokenHistogram(path: tokens)
+    let all = try TargetStatistics(path: tokens)
     #expect(all.counts == [20, 10, 10, 0])
     #expect((all.images, all.shards, all.missingShards) == (5, 2, 0))
     #expect(all.description == description())
-    let last = try TokenHistogram(path: try files[1])
+    let last = try TargetStatistics(path: try files[1])
     #expect(last.counts == [4, 10, 10, 0])
     #expect((last.images, last.shards, last.missingShards) == (3, 1, 1))
     try Files.remove(try files[0])
-    let rest = try TokenHistogram(path: tokens)
+    let rest = try TargetStatistics(path: tokens)
     #expect(rest.counts == last.counts && rest.missingShards == 1)
   }
 
@@ -75,18 +76,18 @@ import Testing
     try write(description, count: 250, shardSize: 250) { _, number in number * number % 299 }
     var expected = [Int](repeating: 0, count: 300)
     for number in 0..<250 * 3 * 196 { expected[number * number % 299] += 1 }
-    #expect(try TokenHistogram(path: tokens).counts == expected)
+    #expect(try TargetStatistics(path: tokens).counts == expected)
   }
 
   @Test func otherPathsAreToldApart() throws {
     try write(description()) { _, _ in 0 }
     try Files.write(Array("text".utf8), to: folder.file("text.h5"))
     let shard = try Files.list(folder.file("shards"))[0]
-    #expect(try TokenHistogram.canRead(tokens))
-    #expect(try TokenHistogram.canRead(try files[0]))
-    #expect(try !TokenHistogram.canRead(folder.file("shards/\(shard)")))
-    #expect(try !TokenHistogram.canRead(folder.file("text.h5")))
-    #expect(try !TokenHistogram.canRead("/nowhere"))
+    #expect(try TargetStatistics.canRead(tokens))
+    #expect(try TargetStatistics.canRead(try files[0]))
+    #expect(try !TargetStatistics.canRead(folder.file("shards/\(shard)")))
+    #expect(try !TargetStatistics.canRead(folder.file("text.h5")))
+    #expect(try !TargetStatistics.canRead("/nowhere"))
 
     #expect(
       try text(folder.file("shards")).hasSuffix(
@@ -94,7 +95,7 @@ import Testing
     try Files.makeDirectory(folder.file("empty"))
     #expect(
       try text(folder.file("empty"))
-        == "Cannot read the tokens in \(folder.file("empty")): there are "
+        == "Cannot read the targets in \(folder.file("empty")): there are "
         + "none in it; cae-dist tokenizer encode makes them.")
   }
 
@@ -117,6 +118,38 @@ import Testing
     try file.close()
     #expect(try text(tokens).contains("\(value)"))
     #expect(try text(tokens).hasSuffix(" cannot be."))
+  }
+
+  /// Rows are larger than a block may be: one image each.
+  @Test func featuresAreSummedUp() throws {
+    let index = try packSynthetic(
+      folder.file("shards"), count: 3, shape: ImageShape(height: 2, width: 2, channels: 1),
+      shardSize: 2)
+    let description = TargetDescription(
+      .features(width: 1 << 16), grid: 8, views: 1, settings: "crop", source: "t.h5",
+      pictureSize: 16)
+    #expect(description.blockSamples == 1)
+    for shard in index.shards {
+      let writer = try TargetShardWriter(description, of: shard, in: tokens)
+      while writer.nextSamples > 0 {
+        let block = [Float](repeating: Float(writer.count), count: 65 << 16)
+        try writer.append(block.withUnsafeBytes { Array($0) })
+      }
+      try writer.finish()
+    }
+    let all = try TargetStatistics(path: tokens)
+    #expect(all.description == description && all.counts.isEmpty)
+    #expect((all.images, all.shards, all.missingShards) == (3, 2, 0))
+    let values = try HDF5File(path: try files[1], .readOnly).root.dataset("features")
+    #expect(values.shape == [2, 1, 65, 1 << 16])
+    let block = UnsafeMutableBufferPointer<Float>.allocate(capacity: 2)
+    defer { block.deallocate() }
+    try values.read(into: block, start: [0, 0, 64, (1 << 16) - 1], count: [2, 1, 1, 1])
+    #expect(Array(block) == [0, 1])
+    let file = try HDF5File(path: try files[0], .readWrite)
+    try file.root.setAttribute("width", 7)
+    try file.close()
+    #expect(try text(tokens).contains("[samples, 1, 65, 7] of float32"))
   }
 
   @Test func damageIsFound() throws {

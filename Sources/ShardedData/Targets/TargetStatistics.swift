@@ -1,35 +1,35 @@
 import Files
 import HDF5
 
-/// How often each token occurs in files that `TokenShardWriter` made.
-public struct TokenHistogram: Sendable {
-  public let description: TokenDescription
-  /// Of each token of the vocabulary, over all pictures of all images.
+/// What is in files that `TargetShardWriter` made; of tokens also how often each occurs.
+public struct TargetStatistics: Sendable {
+  public let description: TargetDescription
+  /// Of each token of the vocabulary, over all pictures of all images; none of features.
   public let counts: [Int]
   public let images: Int
   public let shards: Int
-  /// Shards of the same sets, by their names, that have no tokens yet.
+  /// Shards of the same sets, by their names, that have no targets yet.
   public let missingShards: Int
 
-  /// Whether a path is a folder, or a file of tokens.
+  /// Whether a path is a folder, or a file of targets.
   public static func canRead(_ path: String) throws(ShardError) -> Bool {
     if Files.isDirectory(path) { return true }
     guard HDF5File.isHDF5(path) else { return false }
-    return try TokenShardReader.isTokens(try ShardFile(path: path).root)
+    return try TargetShardReader.kind(of: try ShardFile(path: path).root) != nil
   }
 
-  /// Reads all tokens.
+  /// Reads all tokens; of features what is said of them.
   ///
-  /// - Parameter path: A folder of token files, or one file.
-  /// - Throws: `ShardError` for what is no token file, is damaged, or does not belong to the others.
+  /// - Parameter path: A folder of such files, or one file.
+  /// - Throws: `ShardError` for what is no such file, is damaged, or does not belong to the others.
   /// - Complexity: Time of all tokens; memory of the vocabulary and of a block of tokens.
   public init(path: String) throws(ShardError) {
-    let files = try TokenHistogram.files(of: path)
-    var first: TokenShardReader?
+    let files = try TargetStatistics.files(of: path)
+    var first: TargetShardReader?
     var counts: [Int] = []
     var images = 0
     for file in files {
-      let reader = try TokenShardReader(path: file)
+      let reader = try TargetShardReader(path: file)
       if let first,
         let (what, found, expected) = reader.description.difference(from: first.description)
       {
@@ -38,18 +38,20 @@ public struct TokenHistogram: Sendable {
       }
       if first == nil {
         first = reader
-        counts = [Int](repeating: 0, count: reader.description.vocabularySize)
+        if case .tokens(let vocabularySize) = reader.description.content {
+          counts = [Int](repeating: 0, count: vocabularySize)
+        }
       }
-      try reader.count(into: &counts)
+      if !counts.isEmpty { try reader.count(into: &counts) }
       images += reader.images
     }
     guard let first, images > 0 else {
-      throw .badTokens(
+      throw .badTargets(
         path: path, reason: "there are none in it; cae-dist tokenizer encode makes them")
     }
     description = first.description
     (self.counts, self.images, shards) = (counts, images, files.count)
-    missingShards = TokenHistogram.missing(from: files)
+    missingShards = TargetStatistics.missing(from: files)
   }
 
   private static func files(of path: String) throws(ShardError) -> [String] {
