@@ -40,7 +40,7 @@ struct CommandLineTests {
     #expect(
       verbs.sorted() == [
         "bench allreduce", "bench checkpoint", "bench gemm", "bench loader", "bench step",
-        "bench tokenizer",
+        "bench teacher", "bench tokenizer",
         "checkpoint diff", "checkpoint inspect", "checkpoint list", "checkpoint merge",
         "checkpoint prune", "checkpoint verify", "config print", "data inspect", "data pack",
         "data verify", "evaluate attentive", "evaluate finetune", "evaluate knn", "evaluate linear",

@@ -68,6 +68,7 @@ private struct ToyVersion2 {
 /// A teacher whose features are the pixels' own.
 private final class ToyTeacher: FeatureTeacher {
   let width = 6
+  let flopsPerImage = 0.0
   let grid: Int
   let view: ViewSpecification
 

@@ -57,6 +57,10 @@ import Testing
   func agreesWithTheOfficialTower(prefix: String) throws {
     let tower = try CLIPVisualTower(tensors(prefix: prefix), grid: 4, heads: 2)
     #expect(tower.width == 12 && tower.view.size == 32)
+    // Patches, two blocks (products, attention over 17 tokens), projection.
+    #expect(
+      tower.flopsPerImage
+        == 2 * Double(16 * 16 * 192 + 2 * (17 * 12 * 256 + 2 * 17 * 17 * 16) + 17 * 16 * 12))
     for threads in [1, 2] {
       let features = tower.features(
         of: ToyModel.images, pool: ThreadPool(threadCount: threads))

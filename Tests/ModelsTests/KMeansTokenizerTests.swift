@@ -117,6 +117,7 @@ import Testing
   private final class KnownTeacher: FeatureTeacher {
     let width = 2
     let grid = 4
+    let flopsPerImage = 0.0
     let view: ViewSpecification
 
     init(_ view: ViewSpecification) { self.view = view }

@@ -80,6 +80,17 @@ public final class CLIPVisualTower: FeatureTeacher, @unchecked Sendable {
       standardDeviation: [0.268_629_54, 0.261_302_58, 0.275_777_11])
   }
 
+  public var flopsPerImage: Double {
+    let (tokens, inner) = (Double(1 + grid * grid), Double(normBefore.weight.count))
+    let products = blocks.reduce(0.0) {
+      $0 + 4 * inner * inner + 2 * inner * Double($1.widening.bias.count)
+    }
+    let attention = 2 * tokens * tokens * inner * Double(blocks.count)
+    return 2
+      * ((tokens - 1) * Double(embedding.kernel.count) + tokens * products + attention
+        + tokens * inner * Double(width))
+  }
+
   public func features(of images: Tensor, pool: ThreadPool) -> Tensor {
     let tape = Tape(parameters: parameters, pool: pool)
     let batch = images.shape[0]

@@ -56,6 +56,13 @@ public final class EfficientNetLite: FeatureTeacher {
       standardDeviation: [Float](repeating: 128 / 255, count: 3))
   }
 
+  public var flopsPerImage: Double {
+    var side = SamePadding.length(of: view.size, stride: EfficientNetLite.stemStride)
+    var sum = stem.flops * Double(side * side)
+    for block in blocks { sum += block.flops(side: &side) }
+    return sum
+  }
+
   public func features(of images: Tensor, pool: ThreadPool) -> Tensor {
     let (batch, count) = (images.shape[0], grid * grid)
     let features = Tensor(uninitialized: [batch, 1 + count, width])
@@ -150,6 +157,9 @@ public final class EfficientNetLite: FeatureTeacher {
       bias = Tensor(norm.shift, shape: [outputs])
     }
 
+    /// Of a pixel.
+    var flops: Double { 2 * Double(inputs * outputs) }
+
     /// `[.., inputs]` to `[.., outputs]`.
     func callAsFunction(_ x: Tensor, activates: Bool, _ pool: ThreadPool) -> Tensor {
       let y = Tensor(uninitialized: Shape(x.shape.dimensions.dropLast() + [outputs]))
@@ -209,6 +219,14 @@ public final class EfficientNetLite: FeatureTeacher {
       narrowing = try Pointwise(project, norm: "\(name)._bn2", tensors)
       self.stride = stride
       isResidual = stride == 1 && narrowing.outputs == inputs
+    }
+
+    /// - Parameter side: Of the images that go in, and then of those that come out.
+    func flops(side: inout Int) -> Double {
+      let before = Double(side * side)
+      side = SamePadding.length(of: side, stride: stride)
+      let taps = Double(weight.count)
+      return before * (widening?.flops ?? 0) + Double(side * side) * (2 * taps + narrowing.flops)
     }
 
     func callAsFunction(_ x: Tensor, _ pool: ThreadPool) -> Tensor {

@@ -1,18 +1,18 @@
 import Artifacts
-import Interfaces
-import Models
+public import Interfaces
+public import Models
 import TensorCore
 
 /// Files of teachers, their tensors under their published names, as safetensors or in HDF5: the visual
 /// tower of CLIP, or EfficientNet-Lite0.
-enum TeacherFile {
+public enum TeacherFile {
   /// - Parameters:
   ///   - key: Of the configuration or the command line, that names the file.
   ///   - grid: Patches along one side of the model's image: the teacher's picture has the size that
   ///     gives as many features.
   /// - Throws: Where the file is missing, damaged or something else, or images have not three
   ///   channels.
-  static func open(
+  public static func open(
     _ path: String, key: String, channels: Int, grid: Int
   ) throws(ConfigurationError) -> any FeatureTeacher {
     guard !path.isEmpty else {
