@@ -5,7 +5,9 @@ import Training
 
 struct TokenizerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "tokenizer", abstract: "Learns what the decoder's target tokens are.",
+    commandName: "tokenizer",
+    abstract:
+      "What methods predict: learns tokens, computes them and teachers' features beforehand.",
     discussion: "Example: cae-dist tokenizer fit --config Configs/cae-small.yaml --vocabulary 1024",
     subcommands: [Fit.self, Encode.self, Inspect.self])
 

@@ -54,6 +54,8 @@ public struct TeacherBenchmark {
   }
 
   private static let grid = 14
+  /// As in Configs/cae-v2-*.yaml: masked patches and depth of the regressor; others are as base.
+  private static let ofSmallModels = ["tiny": (30, 1), "small": (49, 1)]
 
   /// Medians of the repeats.
   public static func run(_ options: Options) throws -> Report {
@@ -67,7 +69,8 @@ public struct TeacherBenchmark {
       options.teacher, key: "TEACHER", channels: setup.model.channels, grid: grid)
     let sgemm = ProductBenchmark(setup.cost, batch: options.images, pool: pool).run().gflops
     MemoryPool.shared.trim()
-    let step = try Step(setup, teacher, images: options.images, pool)
+    let step = try Step(
+      setup, model: options.model, teacher, images: options.images, pool)
     // One that warms up is not counted.
     let times = try (0...options.repeats).map { try step.run($0) }.dropFirst()
     func rate(_ seconds: [Double]) -> Double {
@@ -95,10 +98,14 @@ public struct TeacherBenchmark {
     private let pictures: Tensor
 
     init(
-      _ setup: BenchmarkSetup, _ teacher: any FeatureTeacher, images count: Int, _ pool: ThreadPool
+      _ setup: BenchmarkSetup, model: String, _ teacher: any FeatureTeacher, images count: Int,
+      _ pool: ThreadPool
     ) throws {
       (self.teacher, self.pool) = (teacher, pool)
       var configuration = CAEv2.Configuration()
+      if let (masked, depth) = TeacherBenchmark.ofSmallModels[model] {
+        (configuration.numMaskedPatches, configuration.regressorDepth) = (masked, depth)
+      }
       (configuration.decoderDim, configuration.decoderHeads) = (
         setup.method.decoderDim, setup.method.decoderHeads
       )

@@ -37,11 +37,11 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
   case badSource(path: String, reason: String)
   /// The folder has shards of that name, which a new packing would mix with its own.
   case alreadyPacked(path: String, name: String, found: String, expected: String)
-  /// A file or folder that should hold tokens, but is something else or damaged.
+  /// A file or folder that should hold targets, but is something else or damaged.
   case badTargets(path: String, reason: String)
-  /// A data shard whose tokens were not computed.
+  /// A data shard whose targets were not computed.
   case noTargets(path: String, shard: String)
-  /// Tokens of other pictures than the run makes.
+  /// Targets of other pictures than the run makes.
   case staleTargets(path: String, shard: String, what: String, found: String, expected: String)
   /// The system refused a thread for the loader.
   case noThread(code: Int32)

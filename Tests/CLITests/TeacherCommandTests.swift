@@ -32,7 +32,8 @@ struct TeacherCommandTests {
 
   @Test func whatIsNoTeacherIsNamed() throws {
     for (file, words) in [
-      ("/nowhere", "/nowhere"), (GoldenFile.path("cae-v2-tiny.h5"), "the weights of no known teacher"),
+      ("/nowhere", "/nowhere"),
+      (GoldenFile.path("cae-v2-tiny.h5"), "the weights of no known teacher"),
     ] {
       let ended = try bench(file)
       #expect(ended.code == 65 && ended.errorLines.count == 1, "\(ended)")

@@ -81,6 +81,12 @@ import Testing
     }
   }
 
+  /// So that features which are computed beforehand are those of training.
+  @Test func featuresDependOnNeitherBatchNorThreads() throws {
+    let tower = try CLIPVisualTower(tensors(), grid: 4, heads: 2)
+    try expectSameInAnyBatch(tower)
+  }
+
   /// A table of 2 x 2 positions for 4 x 4 patches: bilinear, from between the middles outwards.
   @Test func positionsAreResized() throws {
     let small = NamedTensors(source: "toy", key: "method.teacher") {

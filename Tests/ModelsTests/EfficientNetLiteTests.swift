@@ -44,6 +44,10 @@ import Testing
     }
   }
 
+  @Test func featuresDependOnNeitherBatchNorThreads() throws {
+    try expectSameInAnyBatch(try EfficientNetLite(weights(), grid: 3))
+  }
+
   @Test func wrongWeightsAreNamed() {
     for name in ["_conv_stem.weight", "_blocks.3._bn1.running_var", "_blocks.10._bn2.bias"] {
       let error = #expect(throws: ConfigurationError.self) {

@@ -146,10 +146,31 @@ import Testing
     defer { block.deallocate() }
     try values.read(into: block, start: [0, 0, 64, (1 << 16) - 1], count: [2, 1, 1, 1])
     #expect(Array(block) == [0, 1])
+    // The last feature of the second image, whose values are all 1.
+    var bytes = try Files.read(try files[1])
+    let ones = [UInt8]([0, 0, 0x80, 0x3f] + [0, 0, 0x80, 0x3f])
+    let place = try #require(bytes.firstRange(of: ones)?.lowerBound)
+    bytes[place] ^= 1
+    try Files.write(bytes, to: try files[1])
+    #expect(
+      try text(tokens).hasSuffix("remove it, and cae-dist tokenizer encode computes it again."))
     let file = try HDF5File(path: try files[0], .readWrite)
     try file.root.setAttribute("width", 7)
     try file.close()
     #expect(try text(tokens).contains("[samples, 1, 65, 7] of float32"))
+  }
+
+  /// Each is possible alone.
+  @Test func impossibleProductsAreRefused() throws {
+    try write(description()) { _, _ in 0 }
+    let file = try HDF5File(path: try files[0], .readWrite)
+    for name in ["grid", "views"] { try file.root.setAttribute(name, 1 << 16) }
+    try file.close()
+    #expect(try text(tokens).hasSuffix(" cannot be."))
+    let huge = TargetDescription(
+      .features(width: 1 << 16), grid: 1 << 16, views: 1 << 16, settings: "", source: "",
+      pictureSize: 16)
+    #expect(throws: ShardError.self) { try huge.requirePossible(path: "x") }
   }
 
   @Test func damageIsFound() throws {

@@ -60,6 +60,16 @@ func refusal(_ lines: String = "", set overrides: [String] = []) -> String {
     #expect(resolved.training.schedule.warmupEpochs == 1.5)
   }
 
+  /// Checkpoints of an older version are still read.
+  @Test func keysOfOlderVersionsAreRead() throws {
+    let resolved = try ConfigurationFile.resolve(
+      "data: { train: [a], tokens: folder, fixedViews: 2, validation: [] }", name: "old.yaml")
+    #expect(resolved.training.data.targets == "folder")
+    #expect(try !resolved.yaml.contains("tokens:"))
+    try resolved.requireResumable(
+      from: try resolved.yaml.replacing("targets:", with: "tokens:"), path: "old")
+  }
+
   @Test func laterSetWins() throws {
     let resolved = try resolve(set: ["run.seed=1", "run.seed=2"])
     #expect(resolved.training.run.seed == 2)

@@ -1,8 +1,10 @@
+import Artifacts
 import DataParallel
 import Files
 import Interfaces
 import Models
 import ShardedData
+import TensorCore
 import TestSupport
 import Testing
 
@@ -85,6 +87,23 @@ import Testing
     #expect(try four.hash() == one.hash())
   }
 
+  @Test func aTeacherWithoutFiniteFeaturesIsNamed() throws {
+    let reader = try ArtifactReader(path: teacher)
+    try ArtifactWriter.write(
+      to: tiny.folder.file("broken.h5"),
+      tensors: try reader.names.filter { $0.hasPrefix("_") }.map { name in
+        let tensor = try reader.tensor(name)
+        if name == "_bn0.bias" { tensor.pointer[0] = .nan }
+        return (name, tensor)
+      }, attributes: [])
+    let broken = "method.teacher=\"\(tiny.folder.file("broken.h5"))\""
+    let error = #expect(throws: (any Error).self) {
+      try encode(version2, set: [broken], to: "none")
+    }
+    #expect("\(try #require(error))".contains("broken.h5"))
+    #expect("\(try #require(error))".contains("makes features that are not finite of sample 0"))
+  }
+
   @Test func featuresDoNotDependOnTheRanks() throws {
     func files(_ folder: String) throws -> [[UInt8]] {
       try Files.list(tiny.folder.file(folder)).map {
@@ -162,9 +181,14 @@ import Testing
     #expect(
       grid.contains("there are 4 x 4 features of an image, but the model has 8 x 8 patches"),
       "\(grid)")
-    let error = #expect(throws: (any Error).self) {
-      try encode(tiny.yaml(method: "{ name: supervised, classes: 2 }"), to: "none")
+    let supervised = tiny.yaml(method: "{ name: supervised, classes: 2 }")
+    let unwanted = try failure(supervised, [targets("features")])
+    #expect(unwanted.contains("data.targets: is for methods with a tokenizer or a teacher"))
+    let views = #expect(throws: (any Error).self) {
+      try encode(version2, set: ["data.fixedViews=1000000000000000"], to: "none")
     }
+    #expect("\(try #require(views))".contains("cannot be"))
+    let error = #expect(throws: (any Error).self) { try encode(supervised, to: "none") }
     #expect("\(try #require(error))".contains("neither a tokenizer nor a teacher"))
   }
 }

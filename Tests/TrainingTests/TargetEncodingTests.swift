@@ -119,8 +119,11 @@ import Testing
     #expect(failure([tokens, "data.fixedViews=3"]).contains("its views is 2, not 3"))
     #expect(failure([tokens]).contains("data.fixedViews"))
     #expect(
-      failure([tokens, "data.fixedViews=2", "data.validation=[\"\(tiny.validation)\"]"])
-        .contains("data.validation: must be empty with data.targets"))
+      failure([
+        tokens, "data.fixedViews=2", "data.validation=[\"\(tiny.validation)\"]",
+        "logging.validateEverySteps=3",
+      ])
+      .contains("logging.validateEverySteps: must be 0 with data.targets"))
     let none = "data.targets=\"\(tiny.folder.file("none"))\""
     #expect(failure([none, "data.fixedViews=2"]).contains("There are no targets of"))
     // Other images under the same names.

@@ -156,4 +156,33 @@ import Testing
       attributes: [("kind", .string("something else"))])
     #expect(refusal(path).contains("it is not a tokenizer"))
   }
+
+  /// Files that could not be drawn or looked up without reading beside them.
+  @Test(
+    arguments: [
+      ([8, 4], 16, "fits neither"), ([0, 48], 4, "but a codebook"), ([8, 0], 4, "but a codebook"),
+      ([2, 48], 1 << 32, "do not fill images"), ([2, 48], 0, "do not fill images"),
+      ([2, 48], nil, "fits neither its patches nor a teacher"),
+    ] as [([Int], Int?, String)])
+  func codebooksThatFitNothingAreRefused(shape: [Int], patchSize: Int?, words: String) throws {
+    let path = tiny.folder.file("misfit.h5")
+    var attributes: [(name: String, value: ArtifactWriter.Attribute)] = [
+      ("kind", .string("kmeans-tokenizer")), ("formatVersion", .integer(1)),
+    ]
+    if let patchSize {
+      attributes += [
+        ("patchSize", .integer(patchSize)), ("imageSize", .integer(4 * patchSize)),
+        ("filter", .string("bicubic")), ("mean", .floats([0, 0, 0])),
+        ("standardDeviation", .floats([1, 1, 1])),
+      ]
+    }
+    try ArtifactWriter.write(
+      to: path,
+      tensors: [
+        ("codebook", Tensor(repeating: 0, shape: Shape(shape))),
+        ("shares", Tensor(repeating: 0.5, shape: [shape[0]])),
+      ], attributes: attributes)
+    #expect(refusal(path, channels: 3).contains(words), "\(refusal(path, channels: 3))")
+    #expect(throws: (any Error).self) { try TokenizerSummary(path: path) }
+  }
 }

@@ -50,12 +50,7 @@ public final class CAE: PretrainingMethod {
     try configuration.validate(for: context.model)
     masking = try Masking(configuration, grid: context.model.grid)
     tokens = try context.openTokens(configuration.tokenizer)
-    guard tokens.grid == context.model.grid else {
-      throw ConfigurationError(
-        "method.tokenizer",
-        "there are \(tokens.grid) x \(tokens.grid) tokens of an image, but the "
-          + "model has \(context.model.grid) x \(context.model.grid) patches")
-    }
+    try tokens.require(grid: context.model.grid, key: "method.tokenizer")
     self.configuration = configuration
     views = tokens.views(encoder: context.encoderView)
     parameters = ParameterTree()

@@ -61,12 +61,7 @@ public final class CAEv2: PretrainingMethod {
     try configuration.validate(for: context.model)
     masking = try Masking(configuration, grid: context.model.grid)
     features = try context.openFeatures(configuration.teacher)
-    guard features.grid == context.model.grid else {
-      throw ConfigurationError(
-        "method.teacher",
-        "there are \(features.grid) x \(features.grid) features of an image, but the model has "
-          + "\(context.model.grid) x \(context.model.grid) patches")
-    }
+    try features.require(grid: context.model.grid, key: "method.teacher")
     self.configuration = configuration
     views = features.views(encoder: context.encoderView)
     network = CAEv2Network(

@@ -29,8 +29,6 @@ public final class CLIPVisualTower: FeatureTeacher, @unchecked Sendable {
   /// Width of a head in published weights, which do not say it.
   private static let headWidth = 64
   private static let epsilon: Float = 1e-5
-  /// Images that go through the tower together, at most.
-  private static let chunk = 32
 
   /// - Parameters:
   ///   - tensors: Named as in the published archive, with or without `visual.` before.
@@ -92,19 +90,13 @@ public final class CLIPVisualTower: FeatureTeacher, @unchecked Sendable {
   }
 
   public func features(of images: Tensor, pool: ThreadPool) -> Tensor {
-    let tape = Tape(parameters: parameters, pool: pool)
-    let batch = images.shape[0]
-    let features = Tensor(uninitialized: [batch, 1 + grid * grid, width])
-    let (pixels, columns) = (images.count / batch, features.count / batch)
-    for first in stride(from: 0, to: batch, by: CLIPVisualTower.chunk) {
-      let count = min(CLIPVisualTower.chunk, batch - first)
-      let part = Tensor(
-        storage: images.storage, offset: images.offset + first * pixels,
-        shape: Shape([count] + images.shape.dimensions.dropFirst()))
-      let values = tape.withoutGradient { forward(part, tape).value }
-      (features.pointer + first * columns).update(from: values.pointer, count: values.count)
+    ofEachImage(of: images, pool: pool) { image, pool, features in
+      let tape = Tape(parameters: parameters, pool: pool)
+      let values = tape.withoutGradient { forward(image, tape).value }
+      withExtendedLifetime(values) {
+        features.update(from: values.pointer, count: values.count)
+      }
     }
-    return features
   }
 
   private func forward(_ images: Tensor, _ tape: Tape) -> Variable {

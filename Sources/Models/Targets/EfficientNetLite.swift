@@ -25,8 +25,6 @@ public final class EfficientNetLite: FeatureTeacher {
   /// Pixels along a side for each feature.
   private static let reduction = 16
   private static let epsilon: Float = 1e-3
-  /// Images that go through the network together, at most.
-  private static let chunk = 8
 
   /// - Parameters:
   ///   - tensors: Named as by the PyTorch package `efficientnet-lite-pytorch`.
@@ -64,47 +62,36 @@ public final class EfficientNetLite: FeatureTeacher {
   }
 
   public func features(of images: Tensor, pool: ThreadPool) -> Tensor {
-    let (batch, count) = (images.shape[0], grid * grid)
-    let features = Tensor(uninitialized: [batch, 1 + count, width])
-    for first in stride(from: 0, to: batch, by: EfficientNetLite.chunk) {
-      let part = min(EfficientNetLite.chunk, batch - first)
-      let pixels = images.count / batch
+    ofEachImage(of: images, pool: pool) { image, pool, features in
       var x = stem(
-        patches(of: images.pointer + first * pixels, batch: part, size: images.shape[2], pool),
-        activates: true, pool)
+        patches(of: image), activates: true, pool)
       for block in blocks { x = block(x, pool) }
-      for image in 0..<part {
-        let target = features.pointer + (first + image) * (1 + count) * width
-        let source = x.pointer + image * count * width
-        (target + width).update(from: source, count: count * width)
-        for column in 0..<width {
-          let sum = (0..<count).reduce(0.0) { $0 + Double(source[$1 * width + column]) }
-          target[column] = Float(sum / Double(count))
-        }
+      let count = grid * grid
+      withExtendedLifetime(x) {
+        (features + width).update(from: x.pointer, count: count * width)
+      }
+      for column in 0..<width {
+        let sum = (1...count).reduce(0.0) { $0 + Double(features[$1 * width + column]) }
+        features[column] = Float(sum / Double(count))
       }
     }
-    return features
   }
 
-  /// What the stem sees: `[B, H / 2, W / 2, 3 x 3 x 3]`, the weight's order.
-  private func patches(
-    of images: UnsafePointer<Float>, batch: Int, size: Int, _ pool: ThreadPool
-  ) -> Tensor {
+  /// What the stem sees of `[1, 3, S, S]`: `[1, S / 2, S / 2, 3 x 3 x 3]`, the weight's order.
+  private func patches(of image: Tensor) -> Tensor {
+    let size = image.shape[2]
     let (kernel, stride) = (EfficientNetLite.stemKernel, EfficientNetLite.stemStride)
     let side = SamePadding.length(of: size, stride: stride)
     let before = SamePadding.before(size, kernel: kernel, stride: stride)
-    let patches = Tensor(repeating: 0, shape: [batch, side, side, 3 * kernel * kernel])
-    for row in 0..<batch * side * side {
-      let image = images + row / (side * side) * 3 * size * size
-      let (top, left) = (
-        row / side % side * stride - before, row % side * stride - before
-      )
+    let patches = Tensor(repeating: 0, shape: [1, side, side, 3 * kernel * kernel])
+    for row in 0..<side * side {
+      let (top, left) = (row / side * stride - before, row % side * stride - before)
       let target = patches.pointer + row * 3 * kernel * kernel
       for channel in 0..<3 {
         for i in max(0, -top)..<min(kernel, size - top) {
           for j in max(0, -left)..<min(kernel, size - left) {
             target[(channel * kernel + i) * kernel + j] =
-              image[(channel * size + top + i) * size + left + j]
+              image.pointer[(channel * size + top + i) * size + left + j]
           }
         }
       }

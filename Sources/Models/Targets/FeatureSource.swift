@@ -24,6 +24,18 @@ public enum FeatureSource: Sendable {
     }
   }
 
+  /// - Parameter key: Of the configuration, that names what computes them.
+  /// - Throws: Where there are not as many as the model has patches.
+  public func require(grid patches: Int, key: String) throws(ConfigurationError) {
+    guard grid != patches else { return }
+    var key = key
+    if case .stored = self { key = "data.targets" }
+    throw ConfigurationError(
+      key,
+      "there are \(grid) x \(grid) features of an image, but the model has \(patches) x \(patches) "
+        + "patches")
+  }
+
   /// The pictures that a method asks the loader for: the encoder's, and after it the teacher's where
   /// that is another one.
   public func views(encoder: ViewSpecification) -> [ViewSpecification] {

@@ -15,3 +15,26 @@ public protocol FeatureTeacher: AnyObject, Sendable {
   /// whole image, then those of the patches in raster order.
   func features(of images: Tensor, pool: ThreadPool) -> Tensor
 }
+
+extension FeatureTeacher {
+  /// Fills the features of each image, alone and on one thread, so that their bits depend neither on
+  /// the batch nor on the number of threads; images are what threads share.
+  ///
+  /// - Parameter fill: Gets `[1, C, S, S]` and where its `[1 + grid * grid, width]` go.
+  func ofEachImage(
+    of images: Tensor, pool: ThreadPool,
+    _ fill: (_ image: Tensor, _ pool: ThreadPool, _ features: UnsafeMutablePointer<Float>) -> Void
+  ) -> Tensor {
+    let batch = images.shape[0]
+    let features = Tensor(uninitialized: [batch, 1 + grid * grid, width])
+    let (pixels, values) = (images.count / max(batch, 1), features.count / max(batch, 1))
+    let alone = ThreadPool(threadCount: 1)
+    pool.run(batch, as: .products) { index, _ in
+      let image = Tensor(
+        storage: images.storage, offset: images.offset + index * pixels,
+        shape: Shape([1] + images.shape.dimensions.dropFirst()))
+      fill(image, alone, features.pointer + index * values)
+    }
+    return features
+  }
+}

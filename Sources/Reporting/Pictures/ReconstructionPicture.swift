@@ -29,6 +29,10 @@ public enum ReconstructionPicture {
     let tokenizer = try TokenizerFile.open(
       configuration.methodValue("tokenizer") ?? "", channels: training.model.channels,
       grid: training.model.grid)
+    if let codes = tokenizer as? KMeansTokenizer, !(codes.vectors is StandardizedPatches) {
+      throw ConfigurationError(
+        "method.tokenizer", "its codes are of a teacher's features, which cannot be drawn")
+    }
     let images = try SampleImages(training)
     let pool = ThreadPool(threadCount: ThreadCount.resolve("auto", localSize: 1))
     let rows = images.keys.map { masks.mask(sample: $0.sample) }
@@ -37,10 +41,6 @@ public enum ReconstructionPicture {
     let painter: any TokenPainter
     switch (tokenizer, decoder) {
     case (let tokenizer as KMeansTokenizer, nil):
-      guard tokenizer.vectors is StandardizedPatches else {
-        throw ConfigurationError(
-          "method.tokenizer", "its codes are of a teacher's features, which cannot be drawn")
-      }
       painter = CodebookPainter(tokenizer, images: images, masked: rows, tokens: tokens)
     case (let tokenizer as DALLETokenizer, let file?):
       let decoder = try TokenizerFile.decoder(file, of: tokenizer.encoder)

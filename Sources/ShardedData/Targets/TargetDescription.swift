@@ -50,6 +50,28 @@ public struct TargetDescription: Equatable, Sendable {
     }
   }
 
+  /// - Throws: Where no file has such sizes.
+  public func requirePossible(path: String) throws(ShardError) {
+    let extents = 1...TargetFormat.largestExtent
+    let largest =
+      switch content {
+      case .tokens: TargetFormat.largestVocabulary
+      case .features: TargetFormat.largestExtent
+      }
+    guard extents.contains(grid), extents.contains(views),
+      (1...TargetFormat.largestPicture).contains(pictureSize),
+      (1...largest).contains(content.size),
+      Double(views) * Double(grid) * Double(grid)
+        * (content.kind == "tokens" ? 1 : Double(content.size))
+        <= Double(TargetFormat.largestSampleValues)
+    else {
+      throw .badTargets(
+        path: path,
+        reason: "\(views) views of \(grid) x \(grid) \(content.kind) with a \(content.sizeKind) of "
+          + "\(content.size) cannot be")
+    }
+  }
+
   /// The first thing in which two descriptions differ, in words; nil where they are equal.
   func difference(
     from expected: TargetDescription
@@ -109,9 +131,10 @@ enum TargetFormat {
   static let largestPicture = 1 << 16
   /// A token has two bytes.
   static let largestVocabulary = 65_536
-  /// More patches along a side, pictures of an image or values of a feature no file has: their
-  /// products are an `Int`.
+  /// More patches along a side, pictures of an image or values of a feature no file has.
   static let largestExtent = 1 << 16
+  /// Nor more values of an image, about.
+  static let largestSampleValues = 1 << 28
 
   /// Bytes of a chunk of tokens, about.
   private static let chunkBytes = 64 << 10
@@ -135,5 +158,10 @@ enum TargetFormat {
   /// The targets' file of a data shard.
   static func path(of shard: ShardHeader, in folder: String) -> String {
     "\(folder)/\(shard.path.split(separator: "/").last ?? "")"
+  }
+
+  /// Where its blocks are gathered until all are there.
+  static func spoolPath(of shard: ShardHeader, in folder: String) -> String {
+    "\(folder)/.\(shard.path.split(separator: "/").last ?? "").partial"
   }
 }

@@ -41,7 +41,7 @@ final class TargetShardReader {
         try root.stringAttribute(TargetFormat.shard)
       )
     }
-    try TargetShardReader.requireSizes(of: description, path: path)
+    try description.requirePossible(path: path)
     targets = try file.dataset(kind.kind)
     let expected = [description.views] + description.extents
     let type: ElementType =
@@ -54,27 +54,6 @@ final class TargetShardReader {
         path: path, dataset: kind.kind, found: targets.shape,
         expected:
           "[samples, \(expected.map { "\($0)" }.joined(separator: ", "))] of \(type)")
-    }
-  }
-
-  private static func requireSizes(
-    of description: TargetDescription, path: String
-  ) throws(ShardError) {
-    let extents = 1...TargetFormat.largestExtent
-    let largest =
-      switch description.content {
-      case .tokens: TargetFormat.largestVocabulary
-      case .features: TargetFormat.largestExtent
-      }
-    guard extents.contains(description.grid), extents.contains(description.views),
-      (1...TargetFormat.largestPicture).contains(description.pictureSize),
-      (1...largest).contains(description.content.size)
-    else {
-      throw .badTargets(
-        path: path,
-        reason: "\(description.views) views of \(description.grid) x \(description.grid) "
-          + "\(description.content.kind) with a \(description.content.sizeKind) of "
-          + "\(description.content.size) cannot be")
     }
   }
 
@@ -111,7 +90,7 @@ final class TargetShardReader {
   func read(
     row: Int, view: Int, into buffer: UnsafeMutableBufferPointer<Int32>
   ) throws(ShardError) {
-    try reading(path: path, row: row) { () throws(HDF5Error) in
+    try readingTargets { () throws(HDF5Error) in
       try targets.read(into: buffer, start: [row, view, 0], count: [1, 1, buffer.count])
     }
     guard buffer.allSatisfy({ $0 >= 0 && $0 < description.content.size }) else {
@@ -126,7 +105,7 @@ final class TargetShardReader {
   func read(
     row: Int, view: Int, into buffer: UnsafeMutableBufferPointer<Float>
   ) throws(ShardError) {
-    try reading(path: path, row: row) { () throws(HDF5Error) in
+    try readingTargets { () throws(HDF5Error) in
       try targets.read(
         into: buffer, start: [row, view, 0, 0], count: [1, 1] + description.extents)
     }
@@ -137,6 +116,26 @@ final class TargetShardReader {
 }
 
 extension TargetShardReader {
+  /// Runs calls on HDF5 that read targets: what the system does not let pass is damage.
+  private func readingTargets(_ body: () throws(HDF5Error) -> Void) throws(ShardError) {
+    do throws(HDF5Error) {
+      try body()
+    } catch {
+      if error.isSystemFailure { throw .storage(error) }
+      throw .badTargets(
+        path: path, reason: "\(error); remove it, and cae-dist tokenizer encode computes it again")
+    }
+  }
+
+  /// Reads all features, and throws where one is damaged or not finite.
+  func checkFeatures() throws(ShardError) {
+    let block = UnsafeMutableBufferPointer<Float>.allocate(capacity: description.valuesOfView)
+    defer { block.deallocate() }
+    for row in 0..<images {
+      for view in 0..<description.views { try read(row: row, view: view, into: block) }
+    }
+  }
+
   /// Tokens that are read at once, about.
   private static let blockTokens = 1 << 16
 
@@ -149,16 +148,12 @@ extension TargetShardReader {
     var block = [UInt16](repeating: 0, count: rows * views * size)
     for first in stride(from: 0, to: images, by: max(rows, 1)) {
       let count = min(rows, images - first)
-      do throws(HDF5Error) {
+      try readingTargets { () throws(HDF5Error) in
         try block.withUnsafeMutableBufferPointer { (buffer) throws(HDF5Error) in
           try targets.read(
             into: UnsafeMutableBufferPointer(rebasing: buffer[..<(count * views * size)]),
             start: [first, 0, 0], count: [count, views, size])
         }
-      } catch {
-        throw .badTargets(
-          path: path, reason: "\(error); remove it, and cae-dist tokenizer encode computes it again"
-        )
       }
       for token in block[..<(count * views * size)] {
         guard Int(token) < counts.count else {

@@ -16,20 +16,17 @@ public final class TargetShardWriter {
   private let spooled: AppendingFile
 
   /// - Parameter folder: Made if it is missing.
-  /// - Throws: `ShardError` for a vocabulary of more than 65536 tokens, too.
+  /// - Throws: `ShardError` for sizes that no file has, too.
   public init(
     _ description: TargetDescription, of shard: ShardHeader, in folder: String
   ) throws(ShardError) {
-    if case .tokens(let size) = description.content, size > TargetFormat.largestVocabulary {
-      throw .badSource(
-        path: shard.path, reason: "tokens of \(size) kinds do not fit two bytes")
-    }
+    try description.requirePossible(path: folder)
     (self.description, self.shard) = (description, shard)
     path = TargetFormat.path(of: shard, in: folder)
     identity = try TargetFormat.identity(of: shard)
-    let name = path.split(separator: "/").last ?? ""
     let spool = TargetSpool(
-      path: "\(folder)/.\(name).partial", header: Array("\(description)\n\(identity)\n".utf8),
+      path: TargetFormat.spoolPath(of: shard, in: folder),
+      header: Array("\(description)\n\(identity)\n".utf8),
       blockSamples: description.blockSamples, bytesOfSample: description.bytesOfSample,
       samples: shard.count)
     self.spool = spool
@@ -37,7 +34,7 @@ public final class TargetShardWriter {
     (spooled, count) = try spool.open()
   }
 
-  /// Whether the targets of a shard are complete.
+  /// Whether the targets of a shard are complete; then removes what a killed writer has left.
   ///
   /// - Throws: `ShardError.staleTargets` where they are there, but of other settings.
   public static func isComplete(
@@ -46,6 +43,9 @@ public final class TargetShardWriter {
     let path = TargetFormat.path(of: shard, in: folder)
     guard Files.exists(path) else { return false }
     try TargetShardReader(path: path).require(description, of: shard)
+    // Of a writer that was killed when all was done but this.
+    let spool = TargetFormat.spoolPath(of: shard, in: folder)
+    try handling { () throws(FileError) in if Files.exists(spool) { try Files.remove(spool) } }
     return true
   }
 

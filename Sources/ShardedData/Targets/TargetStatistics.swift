@@ -18,11 +18,11 @@ public struct TargetStatistics: Sendable {
     return try TargetShardReader.kind(of: try ShardFile(path: path).root) != nil
   }
 
-  /// Reads all tokens; of features what is said of them.
+  /// Reads everything.
   ///
   /// - Parameter path: A folder of such files, or one file.
   /// - Throws: `ShardError` for what is no such file, is damaged, or does not belong to the others.
-  /// - Complexity: Time of all tokens; memory of the vocabulary and of a block of tokens.
+  /// - Complexity: Time of all targets; memory of the vocabulary and of a block of them.
   public init(path: String) throws(ShardError) {
     let files = try TargetStatistics.files(of: path)
     var first: TargetShardReader?
@@ -42,7 +42,10 @@ public struct TargetStatistics: Sendable {
           counts = [Int](repeating: 0, count: vocabularySize)
         }
       }
-      if !counts.isEmpty { try reader.count(into: &counts) }
+      switch reader.description.content {
+      case .tokens: try reader.count(into: &counts)
+      case .features: try reader.checkFeatures()
+      }
       images += reader.images
     }
     guard let first, images > 0 else {

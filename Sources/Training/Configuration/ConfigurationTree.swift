@@ -10,13 +10,28 @@ enum ConfigurationTree {
       guard node.mapping != nil else {
         throw ConfigurationError(name, "is not a configuration: it should have sections with keys")
       }
-      return node
+      return renamed.reduce(node, withCurrentName)
     } catch let error as ConfigurationError {
       throw error
     } catch {
       let reason = "\(error)".split(separator: "\n").joined(separator: " ")
       throw ConfigurationError(name, "is not YAML: \(reason)")
     }
+  }
+
+  /// Keys of configurations and checkpoints that an older version has written.
+  private static let renamed = [(section: "data", old: "tokens", new: "targets")]
+
+  private static func withCurrentName(
+    _ tree: Node, _ key: (section: String, old: String, new: String)
+  ) -> Node {
+    guard let value = tree[key.section]?[key.old], tree[key.section]?[key.new] == nil,
+      var section = tree[key.section]?.mapping, var mapping = tree.mapping
+    else { return tree }
+    section[Node(key.old)] = nil
+    section[Node(key.new)] = value
+    mapping[Node(key.section)] = .mapping(section)
+    return .mapping(mapping)
   }
 
   /// The method that a configuration names; nil: none.

@@ -186,7 +186,8 @@ extension TrainingConfiguration {
   var pictureSettings: String {
     "crops of \(data.cropScale) of the area, aspect \(data.cropAspect), flips \(data.flipProbability), "
       + "colour jitter \(data.colorJitter)"
-      + (data.randAugment > 0 ? ", RandAugment \(data.randAugment)" : "")
+      + (data.randAugment > 0 ? ", RandAugment \(data.randAugment) on \(data.mean)" : "")
+      + (data.randomErasing > 0 ? ", erasing \(data.randomErasing)" : "")
   }
 
   /// Learning rate over the whole run: steps = floor(epochs x samples / global batch), and the
@@ -306,11 +307,11 @@ extension TrainingConfiguration {
         "data.fixedViews",
         "must be the number of pictures of each image whose targets are in data.targets, not 0")
     }
-    guard data.targets.isEmpty || data.validation.isEmpty else {
+    guard data.targets.isEmpty || data.validation.isEmpty || logging.validateEverySteps == 0 else {
       throw ConfigurationError(
-        "data.validation",
-        "must be empty with data.targets, which has the targets of data.train only: "
-          + "--set data.validation=[]")
+        "logging.validateEverySteps",
+        "must be 0 with data.targets, which has the targets of data.train only: "
+          + "--set logging.validateEverySteps=0")
     }
     guard (0...1).contains(data.flipProbability) else {
       throw ConfigurationError("data.flipProbability", "must be in [0, 1]")

@@ -116,6 +116,13 @@ public final class TrainingRun {
       }
       method = try configuration.makeMethod(
         TrainingRun.methodContext(training, targets: targetIndex?.description))
+      let wantsTargets = ["tokenizer", "teacher"].contains {
+        configuration.methodValue($0) != nil
+      }
+      guard targetIndex == nil || wantsTargets else {
+        throw ConfigurationError(
+          "data.targets", "is for methods with a tokenizer or a teacher; leave it out")
+      }
       let classes = (method as? any ClassifierMethod)?.classes ?? 0
       trainImages = try LabelledImages(
         trainIndex, classes: classes, limit: training.data.trainImages)

@@ -89,6 +89,7 @@ public enum TargetEncoding {
         maker.content, grid: maker.grid, views: training.data.fixedViews,
         settings: training.pictureSettings, source: maker.name,
         pictureSize: max(training.encoderView.size, maker.view.size))
+      try description.requirePossible(path: folder)
       pool = ThreadPool(
         threadCount: ThreadCount.resolve(
           training.parallelism.threadsPerRank, localSize: localSize))
@@ -117,7 +118,7 @@ public enum TargetEncoding {
     func encode(_ shard: ShardHeader, progress: (Int) -> Void) throws {
       let writer = try TargetShardWriter(description, of: shard, in: folder)
       progress(writer.count * description.views)
-      let requests = requests(from: writer.count, count: shard.count)
+      let requests = Requests(first: writer.count, count: shard.count, description)
       // With the encoder's picture, though nobody looks at it: how far an image is decoded at
       // reduced size depends on the largest picture.
       let plan = training.viewPlan(
@@ -125,7 +126,7 @@ public enum TargetEncoding {
           ? [maker.view] : [training.encoderView, maker.view])
       let loader = try BatchLoader(
         index: try ShardIndex(paths: [shard.path]), transform: .training(plan), options: loader
-      ) { $0 < requests.count ? requests[$0] : nil }
+      ) { requests[$0] }
       defer { loader.stop() }
       let views = description.views
       while writer.count < shard.count {
@@ -133,7 +134,7 @@ public enum TargetEncoding {
         var block: [UInt8] = []
         var left = writer.nextSamples * views
         while left > 0, let batch = try loader.next() {
-          let made = maker.targets(of: batch.views[batch.views.count - 1], pool: pool)
+          let made = try maker.targets(of: batch, from: shard.path, pool: pool)
           let size = made.count / batch.count
           if block.isEmpty { block = [UInt8](repeating: 0, count: left * size) }
           for (place, key) in batch.keys.enumerated() {
@@ -148,19 +149,47 @@ public enum TargetEncoding {
       }
       try writer.finish()
     }
+  }
 
-    /// Batches of one view each, block by block.
-    private func requests(from first: Int, count: Int) -> [[SampleKey]] {
-      stride(from: first, to: count, by: description.blockSamples).flatMap { start in
-        let end = min(start + description.blockSamples, count)
-        return (0..<description.views).flatMap { view in
-          stride(from: start, to: end, by: picturesOfBatch).map { batch in
-            (batch..<min(batch + picturesOfBatch, end)).map {
-              SampleKey(epoch: view, sample: $0)
-            }
-          }
-        }
+  /// Batches of one view each, block by block.
+  private struct Requests: Sendable {
+    private let first: Int
+    private let count: Int
+    private let description: TargetDescription
+
+    init(first: Int, count: Int, _ description: TargetDescription) {
+      (self.first, self.count, self.description) = (first, count, description)
+    }
+
+    subscript(number: Int) -> [SampleKey]? {
+      // All blocks but the last have as many batches.
+      let ofView = (description.blockSamples + picturesOfBatch - 1) / picturesOfBatch
+      let ofBlock = ofView * description.views
+      let start = first + number / ofBlock * description.blockSamples
+      guard start < count else { return nil }
+      let end = min(start + description.blockSamples, count)
+      let batches = (end - start + picturesOfBatch - 1) / picturesOfBatch
+      let (view, batch) = (number % ofBlock / batches, number % ofBlock % batches)
+      guard view < description.views else { return nil }
+      let samples = start + batch * picturesOfBatch
+      return (samples..<min(samples + picturesOfBatch, end)).map {
+        SampleKey(epoch: view, sample: $0)
       }
+    }
+  }
+}
+
+extension Tensor {
+  /// Of values that a teacher has made of the pictures of a batch.
+  ///
+  /// - Throws: Naming the first sample that has one that is not finite.
+  func requireFinite(of batch: Batch, from path: String, by teacher: String) throws(TrainingError) {
+    let perSample = count / max(batch.count, 1)
+    for index in 0..<count where !pointer[index].isFinite {
+      throw .input(
+        path: path,
+        reason: "\(teacher) makes features that are not finite of sample "
+          + "\(batch.keys[index / perSample].sample)")
     }
   }
 }
@@ -218,7 +247,8 @@ private struct TargetMaker {
   }
 
   /// As they are stored: tokens in two bytes, features as floats, little-endian.
-  func targets(of images: Tensor, pool: ThreadPool) -> [UInt8] {
+  func targets(of batch: Batch, from shard: String, pool: ThreadPool) throws -> [UInt8] {
+    let images = batch.views[batch.views.count - 1]
     switch kind {
     case .tokenizer(let tokenizer):
       return tokenizer.tokens(for: images, pool: pool).flatMap {
@@ -226,6 +256,7 @@ private struct TargetMaker {
       }
     case .teacher(let teacher):
       let features = teacher.features(of: images, pool: pool)
+      try features.requireFinite(of: batch, from: shard, by: name)
       return withExtendedLifetime(features) {
         Array(
           UnsafeRawBufferPointer(

@@ -11,6 +11,9 @@ public enum TokenizerFile {
   private static let key = "method.tokenizer"
   private static let kind = "kmeans-tokenizer"
   private static let teacherPrefix = "teacher."
+  private static let largestVocabulary = 65_536
+  /// Pixels along a side.
+  private static let largestImage = 65_536
 
   /// - Parameter teacher: The file of the teacher whose features are coded, if it is such a tokenizer.
   public static func write(
@@ -146,13 +149,24 @@ public enum TokenizerFile {
   private static func codes(of reader: ArtifactReader) throws -> Codes {
     let codebook = try reader.tensor("codebook")
     let shares = try reader.tensor("shares").values
-    guard codebook.shape.rank == 2, shares.count == codebook.rows else {
+    guard codebook.shape.rank == 2, (1...largestVocabulary).contains(codebook.rows),
+      codebook.columns > 0, shares.count == codebook.rows
+    else {
       throw ArtifactError(
         path: reader.path,
         reason: "it has shares of \(shares.count) codes, but a codebook \(codebook.shape)")
     }
-    return Codes(
-      codebook: Codebook(codebook), shares: shares, patches: try patches(of: reader), file: reader)
+    let patches = try patches(of: reader)
+    guard try patches.map({ $0.width == codebook.columns }) ?? hasTeacher(reader) else {
+      throw ArtifactError(
+        path: reader.path,
+        reason: "a codebook \(codebook.shape) fits neither its patches nor a teacher in it")
+    }
+    return Codes(codebook: Codebook(codebook), shares: shares, patches: patches, file: reader)
+  }
+
+  private static func hasTeacher(_ reader: ArtifactReader) throws -> Bool {
+    try reader.names.contains { $0.hasPrefix(teacherPrefix) }
   }
 
   private static func patches(of reader: ArtifactReader) throws -> StandardizedPatches? {
@@ -161,7 +175,7 @@ public enum TokenizerFile {
       throw ArtifactError(path: reader.path, reason: "it uses an unknown filter")
     }
     let (patchSize, size) = (try reader.integer("patchSize"), try reader.integer("imageSize"))
-    guard patchSize > 0, size > 0, size % patchSize == 0 else {
+    guard patchSize > 0, (1...largestImage).contains(size), size % patchSize == 0 else {
       throw ArtifactError(
         path: reader.path, reason: "patches of \(patchSize) pixels do not fill images of \(size)")
     }

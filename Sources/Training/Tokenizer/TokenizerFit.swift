@@ -45,6 +45,8 @@ public final class TokenizerFit {
   let sampler: DistributedSampler
   let loaderOptions: LoaderOptions
   let vectors: any PatchVectors
+  /// Who makes them, for errors.
+  var vectorsName: String { options.teacher ?? "normalization" }
   private let options: Options
 
   public init(

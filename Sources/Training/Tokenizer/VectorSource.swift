@@ -69,6 +69,8 @@ final class VectorSource {
     for _ in VectorSource.requests(round.mine) {
       guard let batch = try loader.next() else { break }
       let all = fit.vectors.vectors(of: batch.views[0], pool: fit.pool)
+      try all.requireFinite(
+        of: batch, from: fit.configuration.data.train[0], by: fit.vectorsName)
       for (image, key) in batch.keys.enumerated() {
         for patch in choose(key) {
           (vectors.pointer + row * width).update(
