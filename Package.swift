@@ -135,6 +135,7 @@ let package = Package(
         "Interfaces", "Files", "JPEGCodec",
       ]),
     tests("ReportingTests", ["Reporting", "Training", "ShardedData", "Files", "PNGCodec"]),
+    tests("DiagnosticsTests", ["Diagnostics"]),
     tests("CLITests", ["Artifacts", "Files", "HDF5", "PNGCodec"]),
     tests("RepositoryTests", ["Training", "Files"]),
   ],

@@ -18,7 +18,7 @@ struct CAEDist: ParsableCommand {
       Pretrain.self, Verify.self, Bench.self, DataCommand.self, TokenizerCommand.self,
       CheckpointCommand.self, EvaluateCommand.self, FeaturesCommand.self, ExportCommand.self,
       ImportCommand.self, PictureCommand.self, ReportCommand.self, ConfigCommand.self,
-      PlanCommand.self,
+      PlanCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: Pretrain.self)
 

@@ -27,13 +27,18 @@ public enum BuildTarget {
     }
   }
 
-  /// - Throws: Where the CPU lacks something, before a kernel would end the program with a signal.
-  public static func check() throws(TrainingError) {
+  /// What this CPU lacks of it.
+  public static var missingFeatures: [String] {
     guard !required.isEmpty, let text = try? Files.readText("/proc/cpuinfo"),
       let line = text.split(separator: "\n").first(where: { $0.hasPrefix("flags") })
-    else { return }
+    else { return [] }
     let flags = Set(line.split(separator: " "))
-    let missing = required.filter { !flags.contains(Substring($0)) }
+    return required.filter { !flags.contains(Substring($0)) }
+  }
+
+  /// - Throws: Where the CPU lacks something, before a kernel would end the program with a signal.
+  public static func check() throws(TrainingError) {
+    let missing = missingFeatures
     guard missing.isEmpty else {
       throw .input(
         path: "this CPU",

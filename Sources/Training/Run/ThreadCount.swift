@@ -28,7 +28,7 @@ public enum ThreadCount {
 
   /// Cores that the kernel lets this process run on. Read as text: the call behind it needs a
   /// feature macro that Swift's import of the C library does not set.
-  private static var allowedCores: Int? {
+  public static var allowedCores: Int? {
     guard let status = try? Files.readText("/proc/self/status"),
       let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed:") })
     else { return nil }
