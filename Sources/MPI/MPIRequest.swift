@@ -34,6 +34,8 @@ public struct MPIRequest: ~Copyable {
   public mutating func test() throws(MPIError) -> Bool {
     var flag: Int32 = 0
     let status = MPI_Testall(Int32(requests.count), &requests, &flag, cmpi_ignore_statuses())
+    // What has failed cannot be waited for again.
+    if status != MPI_SUCCESS { isComplete = true }
     try checked(status, operation)
     return flag != 0
   }

@@ -54,6 +54,20 @@ extension MPISuite {
       }
     }
 
+    /// A request that has failed need not be waited for, and cannot be.
+    @Test func aFailedTestEndsTheRequest() throws {
+      let alone = try MPISuite.runtime.get().alone
+      var received = [UInt8](repeating: 0, count: 3)
+      try row(0, 4).withUnsafeBufferPointer { try alone.send($0, to: 0) }
+      #expect(throws: MPIError.self) {
+        try received.withUnsafeMutableBytes { bytes in
+          var request = try alone.startReceive(into: bytes, from: 0)
+          while !(try request.test()) {}
+          try request.wait()
+        }
+      }
+    }
+
     private func row(_ rank: Int, _ count: Int) -> [Int64] {
       (0..<count).map { Int64(MPISuite.value(rank: rank, $0)) }
     }
