@@ -14,7 +14,10 @@ import importlib.util
 import pathlib
 import sys
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("cae-checkpoint.py needs PyTorch to read what is published: pip install torch")
 
 SCRIPT = pathlib.Path(__file__).resolve().parent / "dalle-encoder.py"
 specification = importlib.util.spec_from_file_location("dalle_encoder", SCRIPT)

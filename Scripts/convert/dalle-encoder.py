@@ -23,7 +23,10 @@ import struct
 import sys
 import types
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("dalle-encoder.py needs PyTorch to read what is published: pip install torch")
 
 KINDS = {"encoder": [3, 3, 3, 1], "decoder": [1, 3, 3, 3]}
 

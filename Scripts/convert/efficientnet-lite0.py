@@ -19,7 +19,10 @@ import sys
 import tempfile
 import zipfile
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("efficientnet-lite0.py needs PyTorch to read what is published: pip install torch")
 
 SCRIPT = pathlib.Path(__file__).resolve().parent / "dalle-encoder.py"
 specification = importlib.util.spec_from_file_location("dalle_encoder", SCRIPT)
