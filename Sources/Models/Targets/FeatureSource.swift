@@ -2,7 +2,9 @@ public import Interfaces
 public import TensorCore
 
 /// Where a method's target features come from.
-public enum FeatureSource: Sendable {
+public enum FeatureSource: TargetSource {
+  public static let kind = "features"
+
   /// From the teacher's picture of each crop.
   case computed(any FeatureTeacher)
   /// With every batch, computed beforehand.
@@ -24,23 +26,9 @@ public enum FeatureSource: Sendable {
     }
   }
 
-  /// - Parameter key: Of the configuration, that names what computes them.
-  /// - Throws: Where there are not as many as the model has patches.
-  public func require(grid patches: Int, key: String) throws(ConfigurationError) {
-    guard grid != patches else { return }
-    var key = key
-    if case .stored = self { key = "data.targets" }
-    throw ConfigurationError(
-      key,
-      "there are \(grid) x \(grid) features of an image, but the model has \(patches) x \(patches) "
-        + "patches")
-  }
-
-  /// The pictures that a method asks the loader for: the encoder's, and after it the teacher's where
-  /// that is another one.
-  public func views(encoder: ViewSpecification) -> [ViewSpecification] {
-    guard case .computed(let teacher) = self, teacher.view != encoder else { return [encoder] }
-    return [encoder, teacher.view]
+  public var view: ViewSpecification? {
+    guard case .computed(let teacher) = self else { return nil }
+    return teacher.view
   }
 
   /// `[B, 1 + grid * grid, width]` of a batch with those `views`: a feature of the whole image, then

@@ -2,7 +2,9 @@ public import Interfaces
 public import TensorCore
 
 /// Where a method's target tokens come from.
-public enum TokenSource: Sendable {
+public enum TokenSource: TargetSource {
+  public static let kind = "tokens"
+
   /// From the tokenizer's picture of each crop.
   case computed(any DiscreteTokenizer)
   /// With every batch, computed beforehand.
@@ -23,23 +25,9 @@ public enum TokenSource: Sendable {
     }
   }
 
-  /// - Parameter key: Of the configuration, that names what computes them.
-  /// - Throws: Where there are not as many as the model has patches.
-  public func require(grid patches: Int, key: String) throws(ConfigurationError) {
-    guard grid != patches else { return }
-    var key = key
-    if case .stored = self { key = "data.targets" }
-    throw ConfigurationError(
-      key,
-      "there are \(grid) x \(grid) tokens of an image, but the model has \(patches) x \(patches) "
-        + "patches")
-  }
-
-  /// The pictures that a method asks the loader for: the encoder's, and after it the tokenizer's
-  /// where that is another one.
-  public func views(encoder: ViewSpecification) -> [ViewSpecification] {
-    guard case .computed(let tokenizer) = self, tokenizer.view != encoder else { return [encoder] }
-    return [encoder, tokenizer.view]
+  public var view: ViewSpecification? {
+    guard case .computed(let tokenizer) = self else { return nil }
+    return tokenizer.view
   }
 
   /// Tokens of a batch with those `views`, in raster order, `B x grid x grid`.

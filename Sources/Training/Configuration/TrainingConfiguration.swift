@@ -57,8 +57,8 @@ public struct DataSection: Codable, Sendable, Equatable {
   /// Epochs go round among this many pictures of each image (flip, crop and colour jitter), so that
   /// their targets can be computed once by cae-dist tokenizer encode; 0: new ones every epoch.
   public var fixedViews = 0
-  /// Folder of the targets that cae-dist tokenizer encode has computed: tokens or a teacher's
-  /// features; empty: `method.tokenizer` or `method.teacher` computes them as training goes on.
+  /// Folder of the tokens or features that cae-dist tokenizer encode has computed; empty: the method's
+  /// `tokenizer` or `teacher` computes them as training goes on.
   public var targets = ""
   /// Of pixels in [0, 1], one value a channel.
   public var mean = [0.485, 0.456, 0.406]
@@ -309,9 +309,7 @@ extension TrainingConfiguration {
     }
     guard data.targets.isEmpty || data.validation.isEmpty || logging.validateEverySteps == 0 else {
       throw ConfigurationError(
-        "logging.validateEverySteps",
-        "must be 0 with data.targets, which has the targets of data.train only: "
-          + "--set logging.validateEverySteps=0")
+        "logging.validateEverySteps", "must be 0 with data.targets, which are of data.train only")
     }
     guard (0...1).contains(data.flipProbability) else {
       throw ConfigurationError("data.flipProbability", "must be in [0, 1]")
