@@ -149,7 +149,7 @@ extension TokenizerSummary.Features {
 }
 
 private func counted(_ shards: Int, _ missing: Int) -> String {
-  "\(shards) shard\(shards == 1 ? "" : "s")"
+  DataPacking.counted(shards, "shard")
     + (missing > 0 ? ", \(missing) more not encoded yet" : "")
 }
 
