@@ -63,8 +63,10 @@ let package = Package(
     systemLibrary("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
     systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
     systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg62-turbo-dev"),
+    systemLibrary("CHwloc", pkgConfig: "hwloc", apt: "libhwloc-dev"),
 
     module("Files", []),
+    module("Hardware", ["CHwloc", "Files"]),
     module("EventFiles", ["Files", protobuf]),
     module("MPI", ["CMPI"]),
     module("HDF5", ["CHDF5"]),
@@ -79,19 +81,19 @@ let package = Package(
     module(
       "ShardedData",
       ["HDF5", "Files", "ZlibCodec", "PNGCodec", "JPEGCodec", "Interfaces", "TensorCore"]),
-    module("DataParallel", ["MPI", "HDF5", "Files", "NN", "Interfaces", "TensorCore"]),
+    module("DataParallel", ["MPI", "HDF5", "Files", "Hardware", "NN", "Interfaces", "TensorCore"]),
     .target(
       name: "Training",
       dependencies: [
-        "Files", "EventFiles", "Artifacts", "NN", "Models", "ShardedData", "DataParallel",
-        "Interfaces", "TensorCore", yams,
+        "Files", "Hardware", "EventFiles", "Artifacts", "NN", "Models", "ShardedData",
+        "DataParallel", "Interfaces", "TensorCore", yams,
       ],
       // What `cae-dist` alone runs; a link to the file in Configs.
       resources: [.embedInCode("Resources/quickstart.yaml")], swiftSettings: settings),
     module(
       "Diagnostics",
       [
-        "Artifacts", "Training", "Models", "ShardedData", "DataParallel", "NN", "Files",
+        "Artifacts", "Training", "Models", "ShardedData", "DataParallel", "NN", "Files", "Hardware",
         "Interfaces", "TensorCore",
       ]),
     module(
@@ -110,6 +112,7 @@ let package = Package(
       dependencies: ["NN", "Models", "ShardedData", "Training", "Interfaces", "TensorCore"],
       path: "Tests/TestSupport", swiftSettings: settings),
     tests("FilesTests", ["Files"]),
+    tests("HardwareTests", ["Hardware"]),
     tests("EventFilesTests", ["EventFiles", "Files", protobuf]),
     tests("MPITests", ["MPI"]),
     tests("HDF5Tests", ["HDF5"]),
@@ -132,7 +135,7 @@ let package = Package(
       "TrainingTests",
       [
         "Training", "Models", "NN", "DataParallel", "ShardedData", "Artifacts", "TensorCore",
-        "Interfaces", "Files", "JPEGCodec",
+        "Interfaces", "Files", "Hardware", "JPEGCodec",
       ]),
     tests("ReportingTests", ["Reporting", "Training", "ShardedData", "Files", "PNGCodec"]),
     tests("DiagnosticsTests", ["Diagnostics"]),

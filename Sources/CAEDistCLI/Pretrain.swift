@@ -18,7 +18,7 @@ struct Pretrain: ParsableCommand {
     name: .long,
     help: ArgumentHelp(
       """
-      Does a fault to the run, to show what comes of it. Kinds: kill, hang, slow, nan, bitflip; in the \
+      Does a fault to the run, to show what comes of it. Kinds: kill, hang, slow, straggle, nan, bitflip; in the \
       checkpoint after the step enospc, eio, short-write, and kill with ,at=part, ,at=manifest, \
       ,at=rename or ,at=prune.
       """,

@@ -1,4 +1,5 @@
 import Glibc
+import Hardware
 public import Interfaces
 import MPI
 
@@ -36,6 +37,7 @@ public final class Cluster {
         group: SingleProcessGroup(), stallGuard: StallGuard(), transport: "one process",
         runtime: nil)
     }
+    widenDefaultBinding()
     yieldWhereOversubscribed()
     useTwoLinks()
     do {
@@ -47,6 +49,12 @@ public final class Cluster {
     } catch {
       throw CollectiveError(operation: "starting MPI", reason: "\(error)")
     }
+  }
+
+  /// Whether the launcher was asked for more ranks than cores, or there is none.
+  public var mayOversubscribe: Bool {
+    runtime == nil || getenv("OMPI_MCA_rmaps_base_oversubscribe") != nil
+      || getenv("SLURM_OVERCOMMIT") != nil
   }
 
   /// Leaves in order. Collective: returns when all ranks have come here.
@@ -66,6 +74,20 @@ public final class Cluster {
   private static var wasLaunched: Bool {
     getenv("OMPI_COMM_WORLD_SIZE") != nil || getenv("PMIX_RANK") != nil
       || getenv("PMI_RANK") != nil
+  }
+
+  /// Open MPI binds one or two ranks of a host to a core each where nobody has said anything: their
+  /// threads need the others. What a scheduler has given to the launcher is never exceeded.
+  private static func widenDefaultBinding() {
+    func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
+    let mapping = getenv("OMPI_MCA_rmaps_base_mapping_policy").map { String(cString: $0) } ?? ""
+    guard number("OMPI_MCA_orte_bound_at_launch") == 1,
+      getenv("OMPI_MCA_hwloc_base_binding_policy") == nil, !mapping.contains("PE="),
+      let local = number("OMPI_COMM_WORLD_LOCAL_RANK"),
+      let ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE"), (local + 1...max(local + 1, 2)) ~= ranks,
+      let topology = MachineTopology(), let given = topology.processors(ofProcess: getppid())
+    else { return }
+    _ = topology.bind(to: topology.shares(of: given, count: ranks)[local])
   }
 
   /// With one socket a peer, Open MPI's messages in both directions wait for each other: 58 to 81

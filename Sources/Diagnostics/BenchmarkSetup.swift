@@ -43,7 +43,7 @@ struct BenchmarkSetup {
     copiesState = resolved.training.checkpoint.asynchronous
     let isSet = overrides.contains { $0.hasPrefix("parallelism.microBatchSize=") }
     ownMicroBatch = isSet ? parallelism.microBatchSize : nil
-    self.threads = ThreadCount.resolve(resolved.training.parallelism.threadsPerRank, localSize: 1)
+    self.threads = ThreadCount.resolve(resolved.training.parallelism.threadsPerRank, cores: threads)
     guard (1..<model.patchCount).contains(method.numMaskedPatches) else {
       throw ConfigurationError(
         "method.numMaskedPatches", "must be between 1 and \(model.patchCount - 1)")

@@ -144,6 +144,19 @@ public struct StepBenchmark {
       breakdown: steps.breakdown)
   }
 
+  /// Steps alone, without the products: seconds of each, and milliseconds by kind.
+  ///
+  /// Collective. Blocking.
+  static func steps(
+    _ options: Options, group: any ProcessGroup
+  ) throws -> (seconds: [Double], breakdown: [String: Double]) {
+    let benchmark = try Agreement(group).run {
+      try StepBenchmark(options, group: group, stallGuard: StallGuard())
+    }
+    let steps = try benchmark.measureSteps()
+    return (steps.times, steps.breakdown)
+  }
+
   private struct Steps {
     var times: [Double] = []
     var exposed: [Double] = []

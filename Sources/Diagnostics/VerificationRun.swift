@@ -21,7 +21,8 @@ public struct VerificationRun: Encodable {
   private enum CodingKeys: String, CodingKey { case files }
 
   public init(files paths: [String]) {
-    let pool = ThreadPool(threadCount: ThreadCount.resolve("auto", localSize: 1))
+    let pool = ThreadPool(
+      threadCount: ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess))
     var files: [File] = []
     var codes: [ExitCode] = []
     for path in paths {

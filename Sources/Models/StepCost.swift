@@ -18,6 +18,10 @@ public struct StepCost: Sendable {
   public private(set) var trained: [DenseLayer: Int] = [:]
   /// Floating-point operations of one image.
   public private(set) var flopsPerImage = 0.0
+  /// Those of them that are products of queries, keys and values.
+  public private(set) var attentionFlopsPerImage = 0.0
+  /// Values of one image that pass through blocks, each as often as its block's products do.
+  public private(set) var blockValuesPerImage = 0.0
 
   private let model: VisionTransformerConfiguration
   private let method: CAE.Configuration
@@ -51,6 +55,7 @@ public struct StepCost: Sendable {
     add(rows: tokens, inputs: width, outputs: hidden, count: depth, times: times)
     add(rows: tokens, inputs: hidden, outputs: width, count: depth, times: times)
     addAttention(queries: tokens, keys: tokens, width: width, count: depth, times: times)
+    blockValuesPerImage += times * Double(depth * tokens * width)
   }
 
   private mutating func addRegressor(masked: Int, visible: Int, width: Int) {
@@ -61,6 +66,7 @@ public struct StepCost: Sendable {
     add(rows: masked, inputs: width, outputs: hidden, count: depth, times: 3)
     add(rows: masked, inputs: hidden, outputs: width, count: depth, times: 3)
     addAttention(queries: masked, keys: keys, width: width, count: depth, times: 3)
+    blockValuesPerImage += 3 * Double(depth * keys * width)
   }
 
   private mutating func add(rows: Int, inputs: Int, outputs: Int, count: Int, times: Double) {
@@ -72,6 +78,8 @@ public struct StepCost: Sendable {
   private mutating func addAttention(
     queries: Int, keys: Int, width: Int, count: Int, times: Double
   ) {
-    flopsPerImage += times * Double(count) * 4 * Double(queries) * Double(keys) * Double(width)
+    let flops = times * Double(count) * 4 * Double(queries) * Double(keys) * Double(width)
+    flopsPerImage += flops
+    attentionFlopsPerImage += flops
   }
 }

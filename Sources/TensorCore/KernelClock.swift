@@ -1,5 +1,3 @@
-import Glibc
-
 /// What a thread's time in a kernel is spent on.
 public enum KernelKind: String, CaseIterable, Sendable {
   case products
@@ -12,17 +10,21 @@ public enum KernelKind: String, CaseIterable, Sendable {
   case dataMovement
 }
 
-/// Adds up the time of a pool's threads by kind. Reads the clock a few times a task, so only a
-/// benchmark switches it on.
+/// Adds up the time of a pool's threads by kind. Reads the clock a few times a task, so only
+/// benchmarks and traces switch it on.
 public final class KernelClock: @unchecked Sendable {
   // Sendable: each worker touches its own row only; `seconds` is read between runs.
   private let rows: UnsafeMutablePointer<Double>
   private let threadCount: Int
+  /// Of each worker.
+  private let tracks: [Timeline.Track]
   /// Values of a row: the last reading, then the kinds; padded against false sharing.
   private static let stride = 16
 
-  public init(threadCount: Int) {
+  /// - Parameter timeline: Also records what each worker does when.
+  public init(threadCount: Int, timeline: Timeline? = nil) {
     self.threadCount = threadCount
+    tracks = (0..<threadCount).compactMap { timeline?.track("kernel thread \($0)") }
     rows = .allocate(capacity: threadCount * KernelClock.stride)
     rows.initialize(repeating: 0, count: threadCount * KernelClock.stride)
   }
@@ -36,6 +38,7 @@ public final class KernelClock: @unchecked Sendable {
   func lap(_ worker: Int, _ kind: KernelKind) {
     let row = rows + worker * KernelClock.stride
     let now = KernelClock.now()
+    if !tracks.isEmpty { tracks[worker].add(kind.rawValue, from: row[0], to: now) }
     row[1 + kind.index] += now - row[0]
     row[0] = now
   }
@@ -50,11 +53,7 @@ public final class KernelClock: @unchecked Sendable {
     KernelKind.allCases.reduce(0) { $0 + rows[1 + $1.index] }
   }
 
-  private static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
+  private static func now() -> Double { Timeline.now() }
 }
 
 extension KernelKind {

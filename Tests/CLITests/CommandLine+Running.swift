@@ -143,6 +143,7 @@ func metrics(of output: String) throws -> [String] {
       ![
         "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
         "exposedCommunicationMilliseconds", "checkpointStallMilliseconds",
+        "slowestOwnMilliseconds", "fastestOwnMilliseconds",
       ].contains {
         field.contains("\"\($0)\"")
       }

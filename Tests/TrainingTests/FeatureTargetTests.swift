@@ -131,7 +131,7 @@ import Testing
         let outcome = try TokenizerFit(
           try tiny.resolve(TinyRun.Options(set: set)).training,
           TokenizerFit.Options(vocabularySize: 12, iterations: 3, teacher: teacher), group: group,
-          localSize: ranks
+          cores: ranks
         ).run { _, _ in }
         if group.rank == 0 {
           try TokenizerFile.write(

@@ -103,15 +103,4 @@ func expectClose(
     let alone = try heldOut(batches: batches, ranks: nil)
     for ranks in [2, 4] { try expectClose(heldOut(batches: batches, ranks: ranks), alone) }
   }
-
-  // MARK: Threads of a rank
-
-  @Test func threadsPerRank() {
-    #expect(ThreadCount.resolve("3", localSize: 1) == 3)
-    #expect(ThreadCount.resolve("3", localSize: 100) == 3)
-    let cores = ProcessInfo.processInfo.processorCount
-    #expect((1...cores).contains(ThreadCount.resolve("auto", localSize: 1)))
-    #expect((1...cores).contains(ThreadCount.resolve("auto", localSize: 2)))
-    #expect((1...cores).contains(ThreadCount.resolve("auto", localSize: 1000)))
-  }
 }

@@ -14,6 +14,7 @@ struct MetricsLine: Equatable, Sendable, CustomStringConvertible {
   static let timings: Set<String> = [
     "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
     "exposedCommunicationMilliseconds", "checkpointStallMilliseconds",
+    "slowestOwnMilliseconds", "fastestOwnMilliseconds",
   ]
 
   let fields: [(key: String, text: String)]

@@ -22,7 +22,7 @@ import Testing
       let resolved = try tiny.resolve(TinyRun.Options(set: ["run.seed=\(seed)"]))
       let outcome = try TokenizerFit(
         resolved.training, TokenizerFit.Options(vocabularySize: 12, iterations: iterations),
-        group: group, localSize: 1
+        group: group, cores: 1
       ).run { _, _ in }
       #expect(abs(outcome.shares.reduce(0, +) - 1) < 1e-9)
       return outcome.tokenizer.codebook.vectors.values.map(\.bitPattern)
@@ -51,7 +51,7 @@ import Testing
       try TokenizerFit(
         resolved.training,
         TokenizerFit.Options(vocabularySize: vocabularySize, iterations: iterations),
-        group: SingleProcessGroup(), localSize: 1)
+        group: SingleProcessGroup(), cores: 1)
     }
     #expect(error?.keyPath == (iterations == 0 ? "--iterations" : "--vocabulary"))
   }
@@ -60,7 +60,7 @@ import Testing
     let resolved = try tiny.resolve()
     let outcome = try TokenizerFit(
       resolved.training, TokenizerFit.Options(vocabularySize: 12, iterations: 5),
-      group: SingleProcessGroup(), localSize: 1
+      group: SingleProcessGroup(), cores: 1
     ).run { _, _ in }
     try TokenizerFile.write(
       outcome.tokenizer, shares: outcome.shares, teacher: nil, to: tiny.tokenizer)

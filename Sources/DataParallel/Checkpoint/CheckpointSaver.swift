@@ -28,6 +28,8 @@ public final class CheckpointSaver {
     /// Runs on the first rank before a checkpoint gets its name.
     public var beforeCommit: @Sendable () throws -> Void = {}
     public var reach: @Sendable (CheckpointPhase) -> Void = { _ in }
+    /// Shows the writing.
+    public var track: Timeline.Track?
 
     public init(folder: String) { self.folder = folder }
   }
@@ -103,8 +105,10 @@ public final class CheckpointSaver {
     let job = CheckpointJob(
       folder: options.folder, part: part, logical: logical, fault: fault, reach: options.reach)
     stage = .writing(job)
-    writer.start(inBackground: options.isAsynchronous) {
-      Result { () throws(CheckpointError) in try job.write() }
+    writer.start(inBackground: options.isAsynchronous) { [track = options.track] in
+      Result { () throws(CheckpointError) in
+        try track.span("write part") { () throws(CheckpointError) in try job.write() }
+      }
     }
   }
 

@@ -79,11 +79,12 @@ public final class DistributedOptimizer {
   ///
   /// - Parameters:
   ///   - microBatches: Of this rank in a step.
+  ///   - timeline: Shows the exchange.
   ///   - allocator: For what is not shared.
   public init(
     _ tree: ParameterTree, _ configuration: AdamWConfiguration, _ options: ExchangeOptions,
     microBatches: Int, group: any ProcessGroup, stallGuard: StallGuard, pool: ThreadPool,
-    allocator: any MemoryAllocator = HeapAllocator()
+    timeline: Timeline? = nil, allocator: any MemoryAllocator = HeapAllocator()
   ) throws(CollectiveError) {
     self.tree = tree
     self.group = group
@@ -155,7 +156,7 @@ public final class DistributedOptimizer {
     }
     let exchange = GradientExchange(
       plan, store: store, counters: counters, group: group, stallGuard: stallGuard,
-      wire: options.wire, usesLibrary: options.kind == .mpi)
+      wire: options.wire, usesLibrary: options.kind == .mpi, timeline: timeline)
     self.exchange = exchange
     gradients.exchange = exchange
     exchange.start()

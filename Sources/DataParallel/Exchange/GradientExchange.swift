@@ -69,6 +69,7 @@ final class GradientExchange: @unchecked Sendable {
   private let firstPieces: [Int]
   private let usesLibrary: Bool
   private let staging = MemoryPool()
+  private let track: Timeline.Track?
 
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -85,8 +86,10 @@ final class GradientExchange: @unchecked Sendable {
   /// - Parameter usesLibrary: The library's own allreduce over each bucket instead.
   init(
     _ plan: ExchangePlan, store: any GradientStore, counters: SharedCounters,
-    group: any ProcessGroup, stallGuard: StallGuard, wire: Wire, usesLibrary: Bool
+    group: any ProcessGroup, stallGuard: StallGuard, wire: Wire, usesLibrary: Bool,
+    timeline: Timeline? = nil
   ) {
+    track = timeline?.track("exchange")
     self.plan = plan
     self.store = store
     self.counters = counters
@@ -223,7 +226,10 @@ final class GradientExchange: @unchecked Sendable {
     while let round = nextRound() {
       var failure: CollectiveError?
       do throws(CollectiveError) {
-        try usesLibrary ? reduceByLibrary(round) : reduce(round)
+        let reduction = usesLibrary ? reduceByLibrary : reduce
+        try track.span("round", number: round.number) { () throws(CollectiveError) in
+          try reduction(round)
+        }
       } catch {
         failure = error
       }
@@ -264,12 +270,15 @@ final class GradientExchange: @unchecked Sendable {
       // One at a time: the library moves messages on between them.
       if !grounded.isEmpty, flights.count < limit {
         let flight = grounded.removeFirst()
-        try takeOff(flight, round)
+        try track.span("add in host", number: flight.bucket) { () throws(CollectiveError) in
+          try takeOff(flight, round)
+        }
         flights.append(flight)
         progressed = true
       }
       for flight in flights where try advance(flight, round) { progressed = true }
       for flight in flights where flight.phase == .landed {
+        track?.add("bucket", number: flight.bucket, from: flight.started, isInFlight: true)
         open[flight.bucket] -= 1
         guard open[flight.bucket] == 0 else { continue }
         land(flight.bucket, round)
@@ -352,7 +361,9 @@ final class GradientExchange: @unchecked Sendable {
     let sum = staging.storage(count: range.count)
     let own = store.source(bucket: bucket, local: plan.position - plan.local.lowerBound)
     sum.pointer.update(from: own, count: range.count)
-    try group.allReduceSum(UnsafeMutableBufferPointer(start: sum.pointer, count: range.count))
+    try track.span("allreduce", number: bucket) { () throws(CollectiveError) in
+      try group.allReduceSum(UnsafeMutableBufferPointer(start: sum.pointer, count: range.count))
+    }
     for slice in plan.slices[bucket]
     where plan.sharding == .none ? plan.carries(slice) : plan.owns(slice) {
       store.deliver(
@@ -370,6 +381,7 @@ final class GradientExchange: @unchecked Sendable {
     let slices: [ExchangePlan.Slice]
     /// Its first message; the sums have the next one.
     let tag: Int
+    let started = Timeline.now()
     var phase = Phase.reducing
     var messages: [Message] = []
     /// Memory of the messages, and what is done with what has come.
@@ -460,7 +472,7 @@ final class GradientExchange: @unchecked Sendable {
     flight.arrivals = []
     flight.memory = []
     if flight.phase == .reducing {
-      combine(flight, round)
+      track.span("add hosts", number: flight.bucket) { combine(flight, round) }
       if plan.sharding == .none, plan.topology.hosts.count > 1 {
         try spread(flight)
         flight.phase = .gathering

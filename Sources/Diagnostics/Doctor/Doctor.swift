@@ -2,6 +2,7 @@ import Artifacts
 public import DataParallel
 import Files
 import Foundation
+import Hardware
 import Interfaces
 import TensorCore
 public import Training
@@ -47,16 +48,18 @@ public enum Doctor {
     let group = cluster.group
     // Five times as long for the first step, as which all of this counts.
     cluster.stallGuard.limit(to: stallSeconds)
+    let layout = try RankLayout.gather(group)
     let (own, threads) = try Agreement(group).run { () throws -> (RankFacts, Int) in
       let resolved = try configuration()
-      let threads = ThreadCount.resolve(
-        resolved.training.parallelism.threadsPerRank, localSize: group.localSize)
+      let threads = layout.threads(
+        ofRank: group.rank, resolved.training.parallelism.threadsPerRank)
       var facts = RankFacts(of: group, configuration: try resolved.yaml, threads: threads)
+      facts.cores = layout.places[group.rank].processors.count
       facts.look(at: resolved.training)
       return (facts, threads)
     }
     let pool = ThreadPool(threadCount: threads)
-    let facts = try JobProbe(group: group, pool: pool, facts: []).exchange(own)
+    let facts = try group.gather(own)
     let measured = try JobProbe(group: group, pool: pool, facts: facts).run()
     // All ranks know all of it.
     let checks = DoctorChecks(facts: facts, measured: measured).all

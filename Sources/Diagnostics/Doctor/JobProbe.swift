@@ -56,33 +56,26 @@ struct JobProbe {
   /// Collective. Blocking.
   func run() throws -> JobMeasurements {
     var result = JobMeasurements()
-    result.gflops = try exchange(products())
-    for (leader, ahead) in zip(leaders, try clocks()) {
+    result.gflops = try group.gather(products())
+    let clocks = try HostClocks.secondsAhead(of: group, messenger) {
+      Date().timeIntervalSince1970
+    }
+    for (leader, ahead) in zip(leaders, clocks) {
       result.clockAhead[group.hosts[leader]] = ahead
     }
     result.links = try links()
     result.allReduceMegabytesPerSecond = try allReduce()
-    let canRead = try exchange(canReadNeighbour)
+    let canRead = try group.gather(canReadNeighbour)
     result.ranksWithoutPeerMemory = canRead.indices.filter { !canRead[$0] }
-    result.silences = try exchange(silences()).flatMap { $0 }
+    result.silences = try group.gather(silences()).flatMap { $0 }
     return result
   }
 
   /// The first rank of each host, in ascending order.
-  private var leaders: [Int] {
-    let hosts = group.hosts
-    return hosts.indices.filter { hosts.firstIndex(of: hosts[$0]) == $0 }
-  }
+  private var leaders: [Int] { HostClocks.leaders(of: group) }
 
-  /// Values of all ranks in rank order. Collective.
-  func exchange<Value: Codable>(_ own: Value) throws -> [Value] {
-    let bytes = Array(try JSONEncoder().encode([own]))
-    let size = Int(try group.allReduceMaximum([Double(bytes.count)])[0])
-    // White space after the text is no part of it.
-    let all = try group.allGather(bytes + [UInt8](repeating: 0x20, count: size - bytes.count))
-    return try (0..<group.worldSize).flatMap { rank in
-      try JSONDecoder().decode([Value].self, from: Data(all[rank * size..<(rank + 1) * size]))
-    }
+  private var messenger: Messenger {
+    Messenger(group, purpose: "doctor", patience: JobProbe.patience)
   }
 
   // MARK: Measurements
@@ -113,31 +106,6 @@ struct JobProbe {
     return flops / (now - started) / 1e9
   }
 
-  /// Of each host in turn: by the quickest of some messages to the first one and back.
-  private func clocks() throws -> [Double] {
-    var ahead = [Double](repeating: 0, count: leaders.count)
-    for (host, leader) in leaders.enumerated().dropFirst() {
-      if group.rank == leader {
-        for _ in 0..<JobProbe.pings {
-          _ = try receive(8, from: leaders[0])
-          try send(bytes(of: Date().timeIntervalSince1970), to: leaders[0])
-        }
-      } else if group.rank == leaders[0] {
-        var quickest = Double.infinity
-        for _ in 0..<JobProbe.pings {
-          let (sent, started) = (Date().timeIntervalSince1970, now)
-          try send([UInt8](repeating: 0, count: 8), to: leader)
-          let answer = try receive(8, from: leader).withUnsafeBytes {
-            $0.loadUnaligned(as: Double.self)
-          }
-          let seconds = now - started
-          if seconds < quickest { (quickest, ahead[host]) = (seconds, answer - sent - seconds / 2) }
-        }
-      }
-    }
-    return try exchange(ahead)[leaders[0]]
-  }
-
   /// From every host to the next one, pairs that share no host at the same time.
   private func links() throws -> [JobMeasurements.Link] {
     let count = leaders.count
@@ -152,7 +120,7 @@ struct JobProbe {
         if let link = try measure(leaders[from], leaders[to]) { own.append(link) }
       }
     }
-    return try exchange(own).flatMap { $0 }.sorted { $0.from < $1.from }
+    return try group.gather(own).flatMap { $0 }.sorted { $0.from < $1.from }
   }
 
   /// - Returns: On the rank that sends.
@@ -162,8 +130,8 @@ struct JobProbe {
       for size in [Int](repeating: 1, count: 1 + JobProbe.pings)
         + [Int](repeating: JobProbe.messageBytes, count: JobProbe.longMessages)
       {
-        _ = try receive(size, from: from)
-        try send([0], to: from)
+        _ = try messenger.receive(size, from: from)
+        try messenger.send([0], to: from)
       }
       return nil
     }
@@ -171,8 +139,8 @@ struct JobProbe {
     func seconds(_ size: Int) throws -> Double {
       let message = [UInt8](repeating: 0, count: size)
       let started = now
-      try send(message, to: to)
-      _ = try receive(1, from: to)
+      try messenger.send(message, to: to)
+      _ = try messenger.receive(1, from: to)
       return now - started
     }
     // The first one may have to connect.
@@ -222,33 +190,6 @@ struct JobProbe {
       }
     }
   }
-
-  // MARK: Messages
-
-  private func send(_ bytes: [UInt8], to rank: Int) throws {
-    try bytes.withUnsafeBytes { try finish(try group.startSend($0, to: rank, tag: 0)) }
-  }
-
-  private func receive(_ count: Int, from rank: Int) throws -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    try bytes.withUnsafeMutableBytes {
-      try finish(try group.startReceive($0, from: rank, tag: 0))
-    }
-    return bytes
-  }
-
-  private func finish(_ transfer: any Transfer) throws {
-    let started = now
-    while !(try transfer.isComplete()) {
-      sched_yield()
-      guard now - started < JobProbe.patience else {
-        throw CollectiveError(
-          operation: "doctor", reason: "a message between two hosts has not come", isStall: true)
-      }
-    }
-  }
-
-  private func bytes(of value: Double) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
 
   private var now: Double { ProcessInfo.processInfo.systemUptime }
 }

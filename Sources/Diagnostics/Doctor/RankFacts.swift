@@ -1,5 +1,6 @@
 import Files
 import Foundation
+import Hardware
 import Interfaces
 import TensorCore
 import Training
@@ -59,7 +60,6 @@ extension RankFacts {
     blasThreads = ProcessInfo.processInfo.environment["OPENBLAS_NUM_THREADS"].flatMap { Int($0) }
     self.threads = threads
     processors = ProcessInfo.processInfo.processorCount
-    cores = ThreadCount.allowedCores ?? processors
     (cgroupCores, cgroupBytes) = (ControlGroup.cores, ControlGroup.memoryBytes)
     (memoryBytes, availableBytes) = (
       SystemMemory.bytes("MemTotal"), SystemMemory.bytes("MemAvailable")
@@ -71,53 +71,5 @@ extension RankFacts {
     }
     addresses = InterfaceAddress.all
     process = getpid()
-  }
-}
-
-/// Limits of the cgroup that this process is in, version 2 or 1.
-private enum ControlGroup {
-  static var cores: Double? {
-    if let words = words("/sys/fs/cgroup/cpu.max"), words.count == 2, let quota = Double(words[0]),
-      let period = Double(words[1]), period > 0
-    {
-      return quota / period
-    }
-    guard let quota = words("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")?.first.flatMap({ Double($0) }),
-      let period = words("/sys/fs/cgroup/cpu/cpu.cfs_period_us")?.first.flatMap({ Double($0) }),
-      quota > 0, period > 0
-    else { return nil }
-    return quota / period
-  }
-
-  static var memoryBytes: Int? {
-    for path in [
-      "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ] {
-      // Version 1 writes a number beyond any memory for "none".
-      if let bytes = words(path)?.first.flatMap({ Int($0) }), bytes < 1 << 50 { return bytes }
-    }
-    return nil
-  }
-
-  private static func words(_ path: String) -> [Substring]? {
-    (try? Files.readText(path))?.split { $0 == " " || $0 == "\n" }
-  }
-}
-
-private enum SystemMemory {
-  /// A line of /proc/meminfo; 0 where there is none.
-  static func bytes(_ name: String) -> Int {
-    guard let text = try? Files.readText("/proc/meminfo"),
-      let line = text.split(separator: "\n").first(where: { $0.hasPrefix(name + ":") }),
-      let kilobytes = line.split(separator: " ").compactMap({ Int($0) }).first
-    else { return 0 }
-    return kilobytes * 1024
-  }
-
-  /// 0 where there is no such file system.
-  static func freeBytes(of path: String) -> Int {
-    var status = statvfs()
-    guard statvfs(path, &status) == 0 else { return 0 }
-    return Int(clamping: status.f_bavail) * Int(clamping: status.f_frsize)
   }
 }

@@ -28,7 +28,8 @@ public enum AttentionPicture {
     let encoder = VisionTransformer("encoder", training.model, scheme: .xavier, in: tree)
     let parameters = FlatBuffer(for: tree, allocator: HeapAllocator(), purpose: "parameters")
     try checkpoint.load(tree, into: parameters)
-    let pool = ThreadPool(threadCount: ThreadCount.resolve("auto", localSize: 1))
+    let pool = ThreadPool(
+      threadCount: ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess))
     let tape = Tape(parameters: parameters, pool: pool)
     let context = ForwardContext(
       tape: tape, keys: images.keys,

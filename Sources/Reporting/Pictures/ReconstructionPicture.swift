@@ -34,7 +34,8 @@ public enum ReconstructionPicture {
         "method.tokenizer", "its codes are of a teacher's features, which cannot be drawn")
     }
     let images = try SampleImages(training)
-    let pool = ThreadPool(threadCount: ThreadCount.resolve("auto", localSize: 1))
+    let pool = ThreadPool(
+      threadCount: ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess))
     let rows = images.keys.map { masks.mask(sample: $0.sample) }
     let tokens = try predictions(
       checkpoint, images, rows, vocabularySize: tokenizer.vocabularySize, pool)

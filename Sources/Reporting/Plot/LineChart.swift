@@ -21,6 +21,10 @@ struct LineChart {
   let lines: [Line]
   /// Lowest value of the vertical axis; nil: that of the curves.
   var minimum: Double?
+  /// What stands on the horizontal axis.
+  var abscissa = "step"
+  /// The horizontal axis has powers of two, given by their exponents.
+  var hasPowers = false
 
   static let (width, height) = (400.0, 250.0)
   private static let fontSize = 11.0
@@ -119,14 +123,15 @@ struct LineChart {
     for (tick, label) in zip(frame.steps.ticks, frame.steps.labels) {
       let x = frame.x(tick)
       svg += "<path d=\"M\(Self.text(x)) \(Self.text(frame.bottom))v4\" stroke=\"var(--ink)\"/>"
-      svg += Self.label(label, x: x, y: frame.bottom + 16, anchor: "middle")
+      let text = hasPowers ? "\(Int(exp2(tick)))" : label
+      svg += Self.label(text, x: x, y: frame.bottom + 16, anchor: "middle")
     }
     svg +=
       "<path d=\"M\(Self.text(frame.left)) \(Self.text(frame.bottom))"
       + "H\(Self.text(frame.right))\" stroke=\"var(--ink)\"/>"
     return svg
       + Self.label(
-        "step", x: (frame.left + frame.right) / 2, y: Self.height - 4, anchor: "middle")
+        abscissa, x: (frame.left + frame.right) / 2, y: Self.height - 4, anchor: "middle")
   }
 
   private func curve(_ line: Line, color: Int, _ frame: Frame) -> String {

@@ -8,7 +8,8 @@ struct ReportCharts {
   private static let placed: Set<String> = [
     "epoch", "samplesSeen", "learningRate", "gradientNorm", "tokenAccuracy",
     "validationTokenAccuracy", "imagesPerSecond", "stepMilliseconds", "dataWaitMilliseconds",
-    "exposedCommunicationMilliseconds", "checkpointStallMilliseconds", "skipped",
+    "exposedCommunicationMilliseconds", "checkpointStallMilliseconds", "slowestOwnMilliseconds",
+    "fastestOwnMilliseconds", "skipped",
   ]
   /// Shares of images: of neighbours, of a classifier.
   private static let accuracies = [
@@ -52,6 +53,9 @@ struct ReportCharts {
           minimum: 0
         ),
       chart("Duration of a step", "ms, slowest rank", ["stepMilliseconds"], minimum: 0),
+      chart(
+        "Own time of a step", "ms, without waits for others",
+        ["slowestOwnMilliseconds", "fastestOwnMilliseconds"], minimum: 0, hasMarks: true),
       chart(
         "Waiting for checkpoints", "ms", ["checkpointStallMilliseconds"], minimum: 0, hasMarks: true
       ),

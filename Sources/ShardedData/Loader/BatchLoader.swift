@@ -1,4 +1,5 @@
 public import Interfaces
+public import TensorCore
 
 /// How a loader works; what it makes depends on `seed` alone.
 public struct LoaderOptions: Sendable {
@@ -12,6 +13,8 @@ public struct LoaderOptions: Sendable {
   public var memoryBudget = ShardIndex.residentBytes
   /// What to do when the system fails to read.
   public var retries = RetryPolicy.patient
+  /// Shows what the threads do.
+  public var timeline: Timeline?
 
   public init(seed: UInt64) { self.seed = seed }
 }
@@ -58,7 +61,10 @@ public final class BatchLoader {
     self.pipeline = pipeline
     isResident = pipeline.isResident
     threads.append(try LoaderThread { pipeline.read() })
-    for _ in 0..<options.threads { threads.append(try LoaderThread { pipeline.decode() }) }
+    for number in 0..<options.threads {
+      let track = options.timeline?.track("decode thread \(number)")
+      threads.append(try LoaderThread { pipeline.decode(track) })
+    }
   }
 
   deinit { stop() }

@@ -44,6 +44,7 @@ final class LoaderPipeline: @unchecked Sendable {
 
   /// The reading thread.
   func read() {
+    let track = options.timeline?.track("reading thread")
     var request = 0
     var isReady = false
     while !jobs.isStopped, let keys = schedule(request) {
@@ -54,7 +55,9 @@ final class LoaderPipeline: @unchecked Sendable {
         if !isReady { try store.prepare { jobs.isStopped } }
         isReady = true
         if let targets { job.targets = try targets.read(keys) }
+        let started = Timeline.now()
         guard try read(job) else { break }
+        track?.add("read", number: request, from: started)
       } catch {
         job.fail(error)
         break
@@ -85,15 +88,17 @@ final class LoaderPipeline: @unchecked Sendable {
   }
 
   /// A decode thread.
-  func decode() {
+  func decode(_ track: Timeline.Track?) {
     let renderer = SampleRenderer(transform: transform, channels: channels, seed: options.seed)
     while let task = tasks.pop() {
       let (job, position) = (task.job, task.position)
       var laps = LoaderLaps()
       let outputs = job.views.map { $0.pointer + position * ($0.count / job.keys.count) }
       do throws(ShardError) {
+        let started = Timeline.now()
         try renderer.render(
           task.sample, key: job.keys[position], outputs: outputs, laps: &laps)
+        track?.add("decode", number: job.keys[position].sample, from: started)
         job.finish(position, nil)
       } catch {
         job.finish(position, error)

@@ -10,6 +10,8 @@ final class EvaluationSetup {
   let agreement: Agreement
   let encoder: FrozenEncoder
   let pool: ThreadPool
+  /// Of this rank.
+  private let cores: Int
   let train: LabelledImages
   let validation: LabelledImages
   private let log: (String) -> Void
@@ -29,13 +31,15 @@ final class EvaluationSetup {
     (self.request, self.group, self.agreement) = (request, group, agreement)
     self.log = log
     try agreement.run { try request.validate() }
+    let cores = try RankLayout.cores(of: group)
+    self.cores = cores
     var threads: ThreadPool?
     encoder = try FrozenEncoder.load(
       request.checkpoint, request.source, agreement: agreement
     ) { configuration in
       let made = ThreadPool(
         threadCount: ThreadCount.resolve(
-          configuration.training.parallelism.threadsPerRank, localSize: group.localSize))
+          configuration.training.parallelism.threadsPerRank, cores: cores))
       threads = made
       return made
     }
@@ -55,7 +59,7 @@ final class EvaluationSetup {
 
   func loaderOptions(seed: Int) -> LoaderOptions {
     var options = encoder.configuration.training.loaderOptions(
-      kernelThreads: pool.threadCount, localSize: group.localSize)
+      kernelThreads: pool.threadCount, cores: cores)
     options.seed = UInt64(seed)
     return options
   }

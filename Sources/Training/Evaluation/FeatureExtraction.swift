@@ -38,24 +38,25 @@ public enum FeatureExtraction {
   ) throws {
     let agreement = Agreement(group)
     let request = try agreement.run(request)
+    let cores = try RankLayout.cores(of: group)
     let encoder = try FrozenEncoder.load(
       request.checkpoint, request.source, agreement: agreement
     ) { configuration in
       ThreadPool(
         threadCount: ThreadCount.resolve(
-          configuration.training.parallelism.threadsPerRank, localSize: group.localSize))
+          configuration.training.parallelism.threadsPerRank, cores: cores))
     }
     let index = try agreement.run {
       let index = try ShardIndex(paths: request.images)
       try TrainingRun.requireChannels(of: index, encoder.configuration.training)
       return index
     }
-    try write(index, encoder, request, agreement, log)
+    try write(index, encoder, request, cores: cores, agreement, log)
   }
 
   private static func write(
-    _ index: ShardIndex, _ encoder: FrozenEncoder, _ request: Request, _ agreement: Agreement,
-    _ log: (String) -> Void
+    _ index: ShardIndex, _ encoder: FrozenEncoder, _ request: Request, cores: Int,
+    _ agreement: Agreement, _ log: (String) -> Void
   ) throws {
     let shape = encoder.shape(of: request.features)
     let columns = shape.reduce(1, *)
@@ -75,7 +76,8 @@ public enum FeatureExtraction {
     let clock = EvaluationClock(done: 0, of: index.count)
     for first in stride(from: 0, to: index.count, by: window) {
       let count = min(window, index.count - first)
-      try store.compute(pass(index, first..<first + count, encoder, request, agreement), agreement)
+      try store.compute(
+        pass(index, first..<first + count, encoder, request, cores: cores, agreement), agreement)
       try agreement.run {
         try file?.write(
           UnsafeBufferPointer(start: store.all(), count: count * columns),
@@ -97,7 +99,7 @@ public enum FeatureExtraction {
 
   private static func pass(
     _ index: ShardIndex, _ places: Range<Int>, _ encoder: FrozenEncoder, _ request: Request,
-    _ agreement: Agreement
+    cores: Int, _ agreement: Agreement
   ) -> FeaturePass {
     let training = encoder.configuration.training
     let images = LabelledImages(index, places: places)
@@ -106,7 +108,7 @@ public enum FeatureExtraction {
       batches: OrderedBatches(count: images.count, size: batch),
       transform: .evaluation([training.encoderView], cropShare: training.data.validationCropShare),
       options: training.loaderOptions(
-        kernelThreads: encoder.threadCount, localSize: agreement.group.localSize),
+        kernelThreads: encoder.threadCount, cores: cores),
       group: agreement.group, needsLabels: false)
   }
 }

@@ -47,6 +47,7 @@ public enum FineTuning {
     var job = TrainingJob(cluster.group, cluster.stallGuard, log: log)
     (job.request, job.clock, job.showsProgress) = (stop, clock, showsProgress)
     job.transport = cluster.transport
+    job.mayOversubscribe = cluster.mayOversubscribe
     return try run(job, request, report: report)
   }
 

@@ -40,6 +40,7 @@ final class CheckpointSaving {
     options.keepEvery = policy.keepEvery
     options.damaged = resumed.damaged
     options.beforeCommit = folder.synchronization
+    options.track = run.timeline.track("checkpoint thread")
     saver = CheckpointSaver(
       options, run.optimizer, buffers: run.method.buffers, group: run.group, pool: run.pool)
   }

@@ -17,6 +17,8 @@ public struct Injection: Sendable, Equatable {
     case bitflip
     /// The rank takes some seconds longer for the step.
     case slow
+    /// The rank takes a fifth longer for the own part of this step and of all after it.
+    case straggle
     /// Of the checkpoint after the step, the first write of data fails: the disk is full.
     case enospc
     /// The same: the device fails.
@@ -67,6 +69,12 @@ public struct Injection: Sendable, Equatable {
     while isDue(.hang, rank: rank, step: step) { sleep(1000) }
   }
 
+  /// Takes longer for what has taken `seconds`, where that is due.
+  func straggle(rank: Int, step: Int, seconds: Double) {
+    guard kind == .straggle, self.rank == rank, step >= self.step else { return }
+    usleep(UInt32(seconds * 0.2e6))
+  }
+
   /// Flips a bit in the middle of the weights, where that is due.
   func corrupt(_ weights: UnsafeMutableBufferPointer<Float>, rank: Int, step: Int) {
     guard isDue(.bitflip, rank: rank, step: step), !weights.isEmpty else { return }
@@ -87,7 +95,7 @@ public struct Injection: Sendable, Equatable {
     case .enospc: return .noSpace
     case .eio: return .inputOutput
     case .shortWrite: return .short
-    case .kill, .hang, .nan, .bitflip, .slow: return nil
+    case .kill, .hang, .nan, .bitflip, .slow, .straggle: return nil
     }
   }
 }

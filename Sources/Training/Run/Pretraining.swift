@@ -19,6 +19,7 @@ public enum Pretraining {
     job.injection = try agreement.run { try inject.map(Injection.init) }
     (job.resume, job.request, job.clock) = (resume, request, clock)
     job.transport = cluster.transport
+    job.mayOversubscribe = cluster.mayOversubscribe
     let started = ProcessInfo.processInfo.systemUptime
     let (run, outcome) = try job.train(resolved)
     guard case .trained(let steps) = outcome else {

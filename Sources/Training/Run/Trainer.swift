@@ -24,6 +24,11 @@ public final class Trainer {
   /// A write that failed on rank 0 after the step's agreement; the next one carries it.
   private var pendingFailure: (any Error)?
   private var dataWaitMilliseconds = 0.0
+  private let track: Timeline.Track
+  private let trace: StepTrace?
+  private var stragglers: Stragglers
+  /// Of this step, until all ranks have agreed that its sums are complete.
+  private var agreementSeconds = 0.0
   private let stop: StopDecision
   /// Made when it is first due.
   private var online: (any OnlineEvaluation)?
@@ -52,6 +57,10 @@ public final class Trainer {
       run.group, request, clock, timeLimit: run.timeLimit,
       stateBytes: 3 * run.optimizer.parameters.count * MemoryLayout<Float>.stride)
     outliers = OutlierGuard(run.configuration.training.guards, recent: point.recent)
+    track = run.timeline.track("training")
+    trace = StepTrace(run, agreement)
+    stragglers = Stragglers(
+      run.layout, threads: run.configuration.training.parallelism.threadsPerRank)
     tape = Tape(parameters: run.optimizer.parameters, pool: run.pool)
     tape.keepsBlockInputsOnly =
       run.configuration.training.parallelism.activationCheckpointing == .blocks
@@ -96,8 +105,12 @@ public final class Trainer {
   ///
   /// - Returns: False where it was given up.
   private func trainStep(_ loader: BatchLoader, last: Int) throws -> Bool {
-    guard var record = try update(loader) else { return false }
+    try trace?.begin(step: step + 1)
+    guard var record = try track.span("step", number: step + 1, { try update(loader) }) else {
+      return false
+    }
     step += 1
+    let updated = Timeline.now()
     try validate(&record)
     // Begun before the evaluation, which may take longer than all steps since the last one.
     let checkpoint = Result { try afterStep(isLast: step == last) }
@@ -114,6 +127,10 @@ public final class Trainer {
       try saving.advance(isAnyWriting: isAnyWriting)
     }
     if let seconds = saving.longestSeconds { stop.didSave(seconds: seconds) }
+    track.add("after the step", number: step, from: updated)
+    if let path = try trace?.end(step: step, isLast: step == last || stopReason != nil) {
+      progress?.note("trace \(path): open it in ui.perfetto.dev or chrome://tracing")
+    }
     return true
   }
 
@@ -164,10 +181,12 @@ public final class Trainer {
     // A rank that does not go on still takes part in the exchange, or the others would wait for it.
     let isComplete = if case .success(.some) = local { true } else { false }
     if !isComplete { run.optimizer.abandonStep() }
-    try run.optimizer.finishExchange()
+    try track.span("wait for exchange") { try run.optimizer.finishExchange() }
     var own = stop.flags(isGivenUp: !isComplete)
     own.isWriting = saving.isWriting
-    let (sums, flags) = try agreement.settle(local, own)
+    let complete = Trainer.now()
+    let (sums, flags) = try track.span("agree") { try agreement.settle(local, own) }
+    agreementSeconds = Trainer.now() - complete
     stopReason = flags.stopReason
     isAnyWriting = flags.isWriting
     return flags.isGivenUp ? nil : sums
@@ -191,8 +210,10 @@ public final class Trainer {
     var waited = gradients.exposedSeconds
     if outlier == nil {
       do {
-        waited += try optimizer.update(
-          gradients, gradientCount: microBatches, learningRate: learningRate, step: step + 1)
+        waited += try track.span("update") {
+          try optimizer.update(
+            gradients, gradientCount: microBatches, learningRate: learningRate, step: step + 1)
+        }
       } catch let error as CorruptedParameters {
         // The others hear of it in the next step's agreement, or before the checkpoint.
         pendingFailure = error
@@ -204,8 +225,10 @@ public final class Trainer {
     } else {
       try optimizer.hostBarrier()
     }
+    let own = Trainer.now() - started - waited - agreementSeconds
     var record = try record(
       means, norm: gradients.norm, learningRate: learningRate, waited: waited, since: started)
+    if let finding = try stragglers.add(own, in: run.group) { add(finding, to: &record) }
     if let outlier {
       record.set("skipped", 1)
       progress?.note("step \(step + 1): update skipped, \(outlier)")
@@ -217,26 +240,32 @@ public final class Trainer {
   ///   its data is waited for. After the last one the step is rather finished.
   private func runMicroBatches(_ loader: BatchLoader) throws -> LossSums? {
     var sums = LossSums()
+    let started = Trainer.now()
     let waited = loader.waitMilliseconds
     for index in 0..<run.accumulationSteps {
       if stop.isDue { return nil }
       run.optimizer.beginMicroBatch(index)
-      guard let batch = try loader.next(unless: { stop.isDue }) else {
+      let next = try track.span("wait for data") { try loader.next(unless: { stop.isDue }) }
+      guard let batch = next else {
         if stop.isDue { return nil }
         throw TrainingError.input(
           path: run.configuration.training.data.train[0], reason: "the loader ended early")
       }
       try run.trainImages.check(batch)
-      let output = run.method.losses(
-        for: batch, ForwardContext(tape: tape, keys: batch.keys, step: stepInfo()))
+      let context = ForwardContext(tape: tape, keys: batch.keys, step: stepInfo())
+      let output = track.span("forward", number: index) { run.method.losses(for: batch, context) }
       sums.add(output)
       let isPoisoned = injection?.isDue(.nan, rank: run.group.rank, step: step + 1) ?? false
-      tape.backward(
-        from: output.terms.map { ($0.loss.variable, isPoisoned ? .nan : Float($0.weight)) },
-        into: run.optimizer.sink)
+      _ = track.span("backward", number: index) {
+        tape.backward(
+          from: output.terms.map { ($0.loss.variable, isPoisoned ? .nan : Float($0.weight)) },
+          into: run.optimizer.sink)
+      }
       try run.optimizer.endMicroBatch()
     }
     dataWaitMilliseconds = loader.waitMilliseconds - waited
+    injection?.straggle(
+      rank: run.group.rank, step: step + 1, seconds: Trainer.now() - started)
     // Found where it arose: after the exchange every rank has it.
     if !sums.total.isFinite { throw nonFinite("loss") }
     if let name = run.optimizer.nonFiniteParameter { throw nonFinite("gradient of \(name)") }
@@ -268,6 +297,12 @@ public final class Trainer {
     record.set("dataWaitMilliseconds", times[1])
     record.set("exposedCommunicationMilliseconds", times[2])
     return record
+  }
+
+  private func add(_ finding: Stragglers.Finding, to record: inout StepRecord) {
+    record.set("slowestOwnMilliseconds", finding.seconds * 1e3)
+    record.set("fastestOwnMilliseconds", finding.fastestSeconds * 1e3)
+    if let sentence = stragglers.sentence(finding, step: step + 1) { progress?.note(sentence) }
   }
 
   private func log(_ record: StepRecord, isLast: Bool) {

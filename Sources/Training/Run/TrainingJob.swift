@@ -17,6 +17,8 @@ struct TrainingJob {
   var request = StopRequest()
   var clock = JobClock()
   var showsProgress = true
+  /// More threads than cores have been asked for, or are somebody else's business.
+  var mayOversubscribe = true
   /// Keys of the configuration that must not change when it goes on, beside those that never may.
   var fixedKeys: [[String]] = []
   /// Updates after which it stops early, with a checkpoint; for tests.
@@ -50,6 +52,7 @@ struct TrainingJob {
   ) throws -> (run: TrainingRun, outcome: Outcome) {
     let agreement = Agreement(group)
     let run = try TrainingRun(configuration, group: group, stallGuard: stallGuard)
+    if !mayOversubscribe { try refuseOversubscription(run) }
     let folder = try agreement.run { try RunFolder(path: run.output, rank: group.rank) }
     let point = try Resume(run, fixedKeys: fixedKeys).restore(resume)
     try agreement.run { try folder.open(run, step: point.step) }
@@ -66,19 +69,30 @@ struct TrainingJob {
     return (run, .trained(steps: run.totalSteps - point.step))
   }
 
+  private func refuseOversubscription(_ run: TrainingRun) throws {
+    let setting = run.configuration.training.parallelism.threadsPerRank
+    guard let crowd = run.layout.crowd(setting) else { return }
+    throw Agreement(group).common(
+      ConfigurationError(
+        "parallelism.threadsPerRank",
+        "\(setting) makes \(crowd.threads) kernel threads on \(crowd.hostName), whose ranks may use "
+          + "\(crowd.cores) cores: start fewer ranks there, or say mpirun --oversubscribe (Cluster/launch "
+          + "does) where slow steps do not matter"))
+  }
+
   private func announce(_ run: TrainingRun, _ notes: [String]) {
     let parallelism = run.configuration.training.parallelism
     let method = type(of: run.method)
     let lines =
       [
         "cae-dist \(Version.current): \(method.name), \(run.method.parameters.parameterCount) parameters",
-        "\(group.worldSize) ranks (\(group.localSize) on this host) x "
-          + "\(run.pool.threadCount) threads, BLAS kernels \(BLAS.coreName), \(transport)",
+        "\(group.worldSize) ranks, BLAS kernels \(BLAS.coreName), \(transport)",
         "global batch \(parallelism.globalBatchSize) = \(group.worldSize) ranks x "
           + "\(run.accumulationSteps) x \(parallelism.microBatchSize); "
           + "\(run.sampler.count) images, \(run.totalSteps) steps",
         run.optimizer.summary,
-      ] + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
+      ] + run.layout.lines(parallelism.threadsPerRank)
+      + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
     say(lines.joined(separator: "\n"))
   }
 

@@ -14,6 +14,11 @@ public final class TrainingRun {
   public let method: any PretrainingMethod
   public let optimizer: DistributedOptimizer
   public let pool: ThreadPool
+  /// Of all ranks.
+  public let layout: RankLayout
+  /// Switched on for the steps that are traced.
+  let timeline = Timeline()
+  let traceSteps: ClosedRange<Int>?
   public let accumulationSteps: Int
   public let sampler: DistributedSampler
   public let totalSteps: Int
@@ -34,8 +39,14 @@ public final class TrainingRun {
   ) throws {
     let training = configuration.training
     let agreement = Agreement(group)
+    layout = try RankLayout.gather(group)
+    let cores = layout.cores(ofRank: group.rank)
     // What needs nobody else, and can fail on one rank alone.
-    let parts = try agreement.run { try Parts(configuration, group) }
+    // Where nothing is traced, kernels do not even read the clock.
+    let timeline = training.run.trace.isEmpty ? nil : self.timeline
+    let parts = try agreement.run {
+      try Parts(configuration, group, cores: cores, timeline: timeline)
+    }
     self.configuration = configuration
     self.group = group
     self.stallGuard = stallGuard
@@ -43,6 +54,7 @@ public final class TrainingRun {
     timeLimit = try agreement.run {
       try TimeLimit.seconds(of: training.run.timeLimit, key: "run.timeLimit")
     }
+    traceSteps = try agreement.run { try TraceSteps.parse(training.run.trace) }
     accumulationSteps = parts.accumulationSteps
     trainImages = parts.trainImages
     validationImages = parts.validationImages
@@ -51,8 +63,9 @@ public final class TrainingRun {
     pool = parts.pool
     sampler = DistributedSampler(
       count: trainImages.count, seed: UInt64(training.run.seed), windowSize: trainImages.windowSize)
-    loaderOptions = training.loaderOptions(
-      kernelThreads: pool.threadCount, localSize: group.localSize)
+    var loaderOptions = training.loaderOptions(kernelThreads: pool.threadCount, cores: cores)
+    loaderOptions.timeline = timeline
+    self.loaderOptions = loaderOptions
     schedule = parts.schedule
     totalSteps = schedule.totalSteps
     stallGuard.limit(to: training.parallelism.stallTimeoutSeconds)
@@ -60,7 +73,8 @@ public final class TrainingRun {
       of: group, areRequired: training.parallelism.deterministic, agreement)
     optimizer = try DistributedOptimizer(
       method.parameters, training.optimizer, training.exchange,
-      microBatches: accumulationSteps, group: group, stallGuard: stallGuard, pool: pool)
+      microBatches: accumulationSteps, group: group, stallGuard: stallGuard, pool: pool,
+      timeline: timeline)
     if optimizer.writesParameters {
       optimizer.parameters.initialize(method.parameters, seed: UInt64(training.run.seed))
     }
@@ -95,7 +109,10 @@ public final class TrainingRun {
     let validationImages: LabelledImages?
     let targetIndex: TargetIndex?
 
-    init(_ configuration: ResolvedConfiguration, _ group: any ProcessGroup) throws {
+    init(
+      _ configuration: ResolvedConfiguration, _ group: any ProcessGroup, cores: Int,
+      timeline: Timeline?
+    ) throws {
       let training = configuration.training
       accumulationSteps = try training.accumulationSteps(worldSize: group.worldSize)
       let trainIndex = try TrainingRun.open(training.data.train, "data.train", training)
@@ -136,10 +153,10 @@ public final class TrainingRun {
           "\(training.schedule.epochs) epochs of \(trainImages.count) images are less than one "
             + "batch of \(training.parallelism.globalBatchSize)")
       }
+      let threads = ThreadCount.resolve(training.parallelism.threadsPerRank, cores: cores)
       pool = ThreadPool(
-        threadCount: ThreadCount.resolve(
-          training.parallelism.threadsPerRank,
-          localSize: group.localSize))
+        threadCount: threads,
+        clock: timeline.map { KernelClock(threadCount: threads, timeline: $0) })
     }
   }
 

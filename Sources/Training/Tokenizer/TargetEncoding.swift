@@ -27,8 +27,9 @@ public enum TargetEncoding {
     _ group: any ProcessGroup, output: String?, configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(group)
+    let cores = try RankLayout.cores(of: group)
     let job = try agreement.run {
-      try Job(try configuration(), output: output, localSize: group.localSize)
+      try Job(try configuration(), output: output, cores: cores)
     }
     // One encoding at a time in a folder, and one view of what is there.
     let lock = try agreement.run { try group.rank == 0 ? job.lock() : nil }
@@ -69,7 +70,7 @@ public enum TargetEncoding {
     private let pool: ThreadPool
     private let loader: LoaderOptions
 
-    init(_ resolved: ResolvedConfiguration, output: String?, localSize: Int) throws {
+    init(_ resolved: ResolvedConfiguration, output: String?, cores: Int) throws {
       training = resolved.training
       guard training.data.fixedViews > 0 else {
         throw ConfigurationError(
@@ -92,8 +93,8 @@ public enum TargetEncoding {
       try description.requirePossible(path: folder)
       pool = ThreadPool(
         threadCount: ThreadCount.resolve(
-          training.parallelism.threadsPerRank, localSize: localSize))
-      loader = training.loaderOptions(kernelThreads: pool.threadCount, localSize: localSize)
+          training.parallelism.threadsPerRank, cores: cores))
+      loader = training.loaderOptions(kernelThreads: pool.threadCount, cores: cores)
     }
 
     func shardsToDo() throws -> [Int] {

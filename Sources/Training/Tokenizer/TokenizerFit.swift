@@ -51,7 +51,7 @@ public final class TokenizerFit {
 
   public init(
     _ configuration: TrainingConfiguration, _ options: Options, group: any ProcessGroup,
-    localSize: Int
+    cores: Int
   ) throws {
     // The start takes time with the square of the vocabulary; published ones have 8192 codes.
     guard (2...65_536).contains(options.vocabularySize) else {
@@ -77,9 +77,9 @@ public final class TokenizerFit {
       count: index.count, seed: UInt64(configuration.run.seed), windowSize: index.windowSize())
     pool = ThreadPool(
       threadCount: ThreadCount.resolve(
-        configuration.parallelism.threadsPerRank, localSize: localSize))
+        configuration.parallelism.threadsPerRank, cores: cores))
     loaderOptions = configuration.loaderOptions(
-      kernelThreads: pool.threadCount, localSize: localSize)
+      kernelThreads: pool.threadCount, cores: cores)
   }
 
   /// Collective. Blocking.

@@ -11,6 +11,7 @@ public enum TokenizerFitting {
     configuration: () throws -> ResolvedConfiguration
   ) throws -> ExitCode {
     let agreement = Agreement(cluster.group)
+    let cores = try RankLayout.cores(of: cluster.group)
     let (fit, path) = try agreement.run { () throws -> (TokenizerFit, String) in
       let resolved = try configuration()
       guard let path = file ?? resolved.methodValue("tokenizer"), !path.isEmpty else {
@@ -19,7 +20,7 @@ public enum TokenizerFitting {
       if cluster.group.rank == 0 { try makeFolder(of: path) }
       return (
         try TokenizerFit(
-          resolved.training, options, group: cluster.group, localSize: cluster.localSize), path
+          resolved.training, options, group: cluster.group, cores: cores), path
       )
     }
     let isFirst = cluster.group.rank == 0

@@ -56,7 +56,8 @@ public enum TokenizerPicture {
           "the codes of the DALL-E encoder \(path) are seen through its decoder; name that file")
       }
       let decoder = try TokenizerFile.decoder(file, of: encoder)
-      let pool = ThreadPool(threadCount: ThreadCount.resolve("auto", localSize: 1))
+      let pool = ThreadPool(
+        threadCount: ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess))
       guard !options.images.isEmpty else { return codes(of: decoder, pool: pool) }
       let tokenizer = DALLETokenizer(encoder, grid: grid)
       let images = try load(options.images, for: tokenizer.view)

@@ -1,71 +1,50 @@
 import DataParallel
 import Foundation
-public import Interfaces
+import Interfaces
 import NN
 
-/// `cae-dist plan`: the memory that a run takes, by kind; `bench step` does without the copy for
-/// checkpoints. Nothing is computed.
-public struct MemoryPlan: Encodable, Sendable {
-  public struct Options: Sendable {
-    public var model: String
-    public var hosts: Int
-    public var ranksPerHost: Int
+/// The memory that a run takes, by kind; `bench step` does without the copy for checkpoints. Nothing
+/// is computed.
+struct MemoryPlan: Sendable {
+  struct Options: Sendable {
+    var model: String
+    var hosts: Int
+    var ranksPerHost: Int
     /// Images of one forward and backward.
-    public var microBatch: Int
+    var microBatch: Int
     /// Micro-batches of a rank in one step.
-    public var accumulation: Int
-    public var imageSize: Int
-    public var threads: Int
+    var accumulation: Int
+    var imageSize: Int
+    var threads: Int
     /// `section.key=value` of a run's configuration.
-    public var overrides: [String]
-
-    public init(
-      model: String, hosts: Int, ranksPerHost: Int, microBatch: Int, accumulation: Int,
-      imageSize: Int, threads: Int, overrides: [String]
-    ) {
-      self.model = model
-      self.hosts = hosts
-      self.ranksPerHost = ranksPerHost
-      self.microBatch = microBatch
-      self.accumulation = accumulation
-      self.imageSize = imageSize
-      self.threads = threads
-      self.overrides = overrides
-    }
+    var overrides: [String]
   }
 
   /// Bytes of a kind. Ranks differ by little; hosts have equally many of them.
-  public struct Bytes: Encodable, Sendable, Equatable {
+  struct Bytes: Encodable, Sendable, Equatable {
     /// Of the rank that has most, without what it shares.
-    public var perRank = 0
+    var perRank = 0
     /// What the ranks of a host have together, once.
-    public var sharedPerHost = 0
+    var sharedPerHost = 0
     /// Of the host that has most: its ranks and what they share.
-    public var perHost = 0
+    var perHost = 0
     /// Of all hosts.
-    public var total = 0
+    var total = 0
   }
 
-  public enum Kind: String, CaseIterable, CodingKeyRepresentable, Encodable, Sendable {
+  enum Kind: String, CaseIterable, CodingKeyRepresentable, Encodable, Sendable {
     case parameters, gradients, moments, bucketSlots, bucketStaging, roundingErrors
     case activations, images, checkpointCopy
     case code, mpi, blasBuffers, threadStacks
   }
 
   /// Memory by kind.
-  public let memory: [Kind: Bytes]
+  let memory: [Kind: Bytes]
   /// Over all kinds.
-  public let sum: Bytes
+  let sum: Bytes
 
   /// - Throws: Where the options describe no run.
-  public static func make(_ options: Options) throws(ConfigurationError) -> MemoryPlan {
-    for (name, value, limit) in [
-      ("--hosts", options.hosts, 4096), ("--ranks-per-host", options.ranksPerHost, 4096),
-      ("--micro-batch", options.microBatch, 4096), ("--accumulation", options.accumulation, 4096),
-      ("--threads", options.threads, 64),
-    ] where !(1...limit).contains(value) {
-      throw ConfigurationError(name, "must be between 1 and \(limit), not \(value)")
-    }
+  static func make(_ options: Options) throws(ConfigurationError) -> MemoryPlan {
     let ranks = options.hosts * options.ranksPerHost
     guard ranks <= 4096 else {
       throw ConfigurationError("--ranks-per-host", "makes \(ranks) ranks; at most 4096 are planned")
@@ -119,7 +98,7 @@ public struct MemoryPlan: Encodable, Sendable {
   }
 
   /// A table in megabytes.
-  public var lines: [String] {
+  static func lines(_ memory: [Kind: Bytes], _ sum: Bytes) -> [String] {
     let header = ["MB", "a rank", "shared in host", "a host", "all hosts"]
     let rows = Kind.allCases.compactMap { kind -> [String]? in
       guard let bytes = memory[kind], bytes.total > 0 else { return nil }

@@ -1,0 +1,34 @@
+/// Processors (hardware threads) of a host by the numbers that the system gives them.
+public struct ProcessorSet: Sendable, Hashable, Codable, CustomStringConvertible {
+  /// Ascending.
+  public let numbers: [Int]
+
+  public init(_ numbers: some Sequence<Int>) { self.numbers = Set(numbers).sorted() }
+
+  public var isEmpty: Bool { numbers.isEmpty }
+  public var count: Int { numbers.count }
+
+  public func intersects(_ other: ProcessorSet) -> Bool {
+    let own = Set(numbers)
+    return other.numbers.contains(where: own.contains)
+  }
+
+  public func union(_ other: ProcessorSet) -> ProcessorSet {
+    ProcessorSet(numbers + other.numbers)
+  }
+
+  /// As the kernel writes it: `0-7,16`.
+  public var description: String {
+    var runs: [ClosedRange<Int>] = []
+    for number in numbers {
+      if let last = runs.last, last.upperBound == number - 1 {
+        runs[runs.count - 1] = last.lowerBound...number
+      } else {
+        runs.append(number...number)
+      }
+    }
+    return runs.map { run in
+      run.count == 1 ? "\(run.lowerBound)" : "\(run.lowerBound)-\(run.upperBound)"
+    }.joined(separator: ",")
+  }
+}
