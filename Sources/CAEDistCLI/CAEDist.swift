@@ -30,6 +30,7 @@ struct CAEDist: ParsableCommand {
       ClusterRuntime.report("\(error)", rank: nil)
       Foundation.exit(Training.ExitCode.unavailable.rawValue)
     }
+    KernelChoice.restartWhereNeeded()
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -21,8 +21,8 @@ public enum BLAS {
       ]
       guard kernelsWithoutAVX.contains(where: { coreName.hasPrefix($0) }) else { return nil }
       return
-        "warning: OpenBLAS does not know this CPU and has chosen its \(coreName) kernels, which "
-        + "do not use AVX2; export OPENBLAS_CORETYPE=Haswell (SkylakeX where the CPU has AVX-512)"
+        "warning: OpenBLAS uses its \(coreName) kernels, which do not know AVX2; unset "
+        + "OPENBLAS_CORETYPE, or export OPENBLAS_CORETYPE=Haswell (SkylakeX for AVX-512)"
     #else
       return nil
     #endif

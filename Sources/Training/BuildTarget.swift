@@ -29,11 +29,16 @@ public enum BuildTarget {
 
   /// What this CPU lacks of it.
   public static var missingFeatures: [String] {
-    guard !required.isEmpty, let text = try? Files.readText("/proc/cpuinfo"),
+    let features = features
+    return features.isEmpty ? [] : required.filter { !features.contains(Substring($0)) }
+  }
+
+  /// Of this CPU; none where the system does not say.
+  static var features: Set<Substring> {
+    guard let text = try? Files.readText("/proc/cpuinfo"),
       let line = text.split(separator: "\n").first(where: { $0.hasPrefix("flags") })
     else { return [] }
-    let flags = Set(line.split(separator: " "))
-    return required.filter { !flags.contains(Substring($0)) }
+    return Set(line.split(separator: " "))
   }
 
   /// - Throws: Where the CPU lacks something, before a kernel would end the program with a signal.

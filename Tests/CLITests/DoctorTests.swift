@@ -45,7 +45,7 @@ struct DoctorTests {
     #expect(ended.code == 1, "\(ended)")
     let row = ended.standardOutput.split(separator: "\n").first { $0.hasPrefix("folders") }
     #expect(row?.contains("error") == true && row?.contains("/proc/") == true, "\(ended)")
-    #expect(ended.standardOutput.contains("2 ranks on 1 hosts, 1 errors, "), "\(ended)")
+    #expect(ended.standardOutput.contains("2 ranks on 1 host, 1 error, "), "\(ended)")
   }
 
   @Test func badConfigurationIsOneSentence() throws {

@@ -49,7 +49,7 @@ import Testing
       lines == [
         "node0: rank 0, 4 threads on processors 0-3 (4 cores, NUMA 0) (and 1 host alike, to node1)",
         "node0: rank 1, 4 threads on processors 4-7 (4 cores, NUMA 0) (and 1 host alike, to node1)",
-        "node2: ranks 4-5 together, 4 threads each on processors 0-7 (8 cores, NUMA 0)",
+        "node2: ranks 4-5, each 4 threads on processors 0-7 (8 cores, NUMA 0)",
       ])
   }
 }

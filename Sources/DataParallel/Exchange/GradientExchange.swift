@@ -472,7 +472,7 @@ final class GradientExchange: @unchecked Sendable {
     flight.arrivals = []
     flight.memory = []
     if flight.phase == .reducing {
-      track.span("add hosts", number: flight.bucket) { combine(flight, round) }
+      combine(flight, round)
       if plan.sharding == .none, plan.topology.hosts.count > 1 {
         try spread(flight)
         flight.phase = .gathering
@@ -486,6 +486,8 @@ final class GradientExchange: @unchecked Sendable {
   /// Adds up the parts of the own slice.
   private func combine(_ flight: Flight, _ round: Round) {
     guard plan.topology.hosts.count > 1 else { return }
+    let started = Timeline.now()
+    defer { track?.add("add hosts", number: flight.bucket, from: started) }
     for slice in flight.slices where plan.owns(slice) {
       let sources = plan.topology.hosts.indices.flatMap { host in
         plan.blocks[host].indices.compactMap { block in

@@ -24,10 +24,10 @@ public enum Doctor {
         return ["\(name)  \(state)  \(check.found)"] + (check.advice.map { [indent + $0] } ?? [])
       }
       let counts = [DoctorCheck.State.error, .warning].map { state in
-        "\(checks.count { $0.state == state }) \(state.rawValue)s"
+        DataPacking.counted(checks.count { $0.state == state }, state.rawValue)
       }
       return rows + [
-        "\(ranks) ranks on \(hosts) hosts, \(counts.joined(separator: ", ")), "
+        "\(DataPacking.counted(ranks, "rank")) on \(DataPacking.counted(hosts, "host")), \(counts.joined(separator: ", ")), "
           + String(format: "%.1f s", seconds)
       ]
     }

@@ -122,10 +122,12 @@ public struct MachineCalibration {
       HeapAllocator().allocate(count: count, purpose: "calibration")
     }
     for storage in memory { storage.pointer.update(repeating: 1, count: count) }
-    let seconds = best {
-      TreeSumKernel.sum(
-        .sum(.leaf(0), .leaf(1)), of: memory.prefix(2).map { UnsafePointer($0.pointer) },
-        into: memory[2].pointer, count: count)
+    let seconds = withExtendedLifetime(memory) {
+      best {
+        TreeSumKernel.sum(
+          .sum(.leaf(0), .leaf(1)), of: memory.prefix(2).map { UnsafePointer($0.pointer) },
+          into: memory[2].pointer, count: count)
+      }
     }
     return Double(2 * count * MemoryLayout<Float>.stride) / seconds
   }
@@ -137,6 +139,8 @@ public struct MachineCalibration {
       HeapAllocator().allocate(count: count, purpose: "calibration")
     }
     for storage in memory { storage.pointer.update(repeating: 1, count: count) }
+    // The kernels see pointers, which do not keep the memory.
+    defer { withExtendedLifetime(memory) {} }
     let pool = ThreadPool(threadCount: cores)
     let source = UnsafeBufferPointer(start: memory[0].pointer, count: count)
     let copy = best { StateCopy.run([source], to: memory[1].pointer, pool) }

@@ -105,7 +105,7 @@ public enum DataPacking {
           ? "" : "; \(counted(skipped.count, "image")) left out, listed in \(report)"))
   }
 
-  static func counted(_ count: Int, _ noun: String) -> String {
+  public static func counted(_ count: Int, _ noun: String) -> String {
     "\(count) \(noun)\(count == 1 ? "" : "s")"
   }
 

@@ -32,7 +32,7 @@ public enum Pretraining {
     job.say(
       "trained \(steps) steps, \(samples) images, in "
         + "\(ProgressLine.duration(seconds)) (\(Int(Double(samples) / seconds)) images/s) on "
-        + "\(cluster.group.worldSize) ranks\n"
+        + "\(DataPacking.counted(cluster.group.worldSize, "rank"))\n"
         + "losses are in \(run.output)/metrics.jsonl, weights in \(newest)\n"
         + "next: cae-dist checkpoint inspect \(newest)")
     return outcome.code

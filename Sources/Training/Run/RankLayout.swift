@@ -122,13 +122,12 @@ public struct RankLayout: Sendable {
         setting == "auto" && cores(ofRank: ranks[0]) > ThreadCount.largest
         ? " (BLAS takes no more; start more ranks on the host)" : ""
       let placement =
-        "\(threads) threads\(idle) on processors \(processors) (\(place.cores) cores"
+        "\(threads == "1" ? "1 thread" : "\(threads) threads")\(idle) on processors \(processors) "
+        + "(\(DataPacking.counted(place.cores, "core"))"
         + (nodes.isEmpty ? "" : ", NUMA \(nodes)") + quota + ")"
-      let name = ranks.count == 1 ? "rank \(ranks[0])" : "ranks \(ProcessorSet(ranks)) together"
-      let each = ranks.count == 1 ? "" : " each"
+      let name = ranks.count == 1 ? "rank \(ranks[0])" : "ranks \(ProcessorSet(ranks))"
       return (
-        "\(ranks.count) \(placement)",
-        "\(name), " + placement.replacing("threads", with: "threads" + each, maxReplacements: 1)
+        "\(ranks.count) \(placement)", "\(name), \(ranks.count == 1 ? "" : "each ")\(placement)"
       )
     }
   }

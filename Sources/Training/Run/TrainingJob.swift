@@ -86,8 +86,8 @@ struct TrainingJob {
     let lines =
       [
         "cae-dist \(Version.current): \(method.name), \(run.method.parameters.parameterCount) parameters",
-        "\(group.worldSize) ranks, BLAS kernels \(BLAS.coreName), \(transport)",
-        "global batch \(parallelism.globalBatchSize) = \(group.worldSize) ranks x "
+        "\(DataPacking.counted(group.worldSize, "rank")), BLAS kernels \(BLAS.coreName), \(transport)",
+        "global batch \(parallelism.globalBatchSize) = \(DataPacking.counted(group.worldSize, "rank")) x "
           + "\(run.accumulationSteps) x \(parallelism.microBatchSize); "
           + "\(run.sampler.count) images, \(run.totalSteps) steps",
         run.optimizer.summary,
