@@ -177,7 +177,7 @@ class Scene:
 
     def make(self):
         photos, photos_val = self.folder / "photos", self.folder / "photos-val"
-        write_photos(photos, "train", 240)
+        write_photos(photos, "train", 160)
         write_photos(photos_val, "t10k", 48)
         write_archives(self.folder / "imagenet", photos, photos_val)
         write_safetensors(self.folder / "encoder.safetensors", dalle_encoder())
