@@ -1,6 +1,7 @@
 """What Scripts/test-docs runs the commands of the guides with: real pictures, few and small."""
 
 import gzip
+import json
 import pathlib
 import random
 import shutil
@@ -86,8 +87,6 @@ def write_archives(folder, photos, photos_val):
 
 def write_safetensors(path, shapes):
     """Tensors of random numbers."""
-    import json
-
     draw, header, data = random.Random(0), {}, b""
     for name, shape in shapes.items():
         count = 1
