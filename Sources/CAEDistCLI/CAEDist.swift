@@ -32,6 +32,7 @@ struct CAEDist: ParsableCommand {
     }
     KernelChoice.restartWhereNeeded()
     do {
+      try refuseUnknownVerb()
       var command = try parseAsRoot()
       try command.run()
     } catch {
@@ -40,6 +41,15 @@ struct CAEDist: ParsableCommand {
       sleep(1)
       Foundation.exit(exitCode(for: error).rawValue)
     }
+  }
+
+  /// The default verb would take it for an argument of its own.
+  private static func refuseUnknownVerb() throws {
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+    let verbs = configuration.subcommands.map { $0._commandName } + ["help"]
+    guard !verbs.contains(word) else { return }
+    let nearest = Spelling.nearest(to: word, among: verbs)
+    throw ValidationError("there is no verb \(word); did you mean \(nearest)? --help lists all")
   }
 
   private static var rankOfLauncher: Int {

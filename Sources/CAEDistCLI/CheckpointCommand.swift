@@ -42,11 +42,11 @@ struct CheckpointCommand: ParsableCommand {
         Every byte is checked first.
 
         Examples:
-          cae-dist checkpoint inspect runs/quickstart/step-00000937 --json
+          cae-dist checkpoint inspect runs/quickstart --json
           cae-dist checkpoint inspect weights.h5 --configuration > run.yaml
         """)
 
-    @Argument(help: "Checkpoint folder, or merged file.")
+    @Argument(help: "Checkpoint folder, merged file, or a run, for its newest one.")
     var path: String
 
     @Flag(name: .long, help: "Only the configuration of its run, for --config.")
@@ -112,7 +112,7 @@ struct CheckpointCommand: ParsableCommand {
         Example: cae-dist checkpoint merge runs/quickstart/step-00000937 --output weights.h5
         """)
 
-    @Argument(help: "Checkpoint folder.")
+    @Argument(help: "Checkpoint folder, or a run, for its newest one.")
     var path: String
 
     @Option(name: .long, help: "File to write; must not exist.")
@@ -138,7 +138,7 @@ struct CheckpointCommand: ParsableCommand {
         Example: cae-dist checkpoint diff runs/a/step-00000937 runs/b/step-00000937
         """)
 
-    @Argument(help: "Checkpoint folder, or merged file.")
+    @Argument(help: "Checkpoint folder, merged file, or a run, for its newest one.")
     var first: String
 
     @Argument(help: "Another one.")

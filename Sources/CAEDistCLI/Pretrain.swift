@@ -5,7 +5,7 @@ struct Pretrain: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Pretrains a model (the default verb).",
     discussion: """
-      Example: mpirun -n 8 cae-dist pretrain --config Configs/cae-base.yaml --output runs/base
+      Example: mpirun -n 8 cae-dist pretrain --config Configs/cae-base-800e.yaml --output runs/base
       """)
 
   @OptionGroup var options: ConfigurationOptions

@@ -119,7 +119,7 @@ public enum ShardError: Error, Sendable, CustomStringConvertible {
         "The images of \(path) have \(images) channels, but RandAugment is for images of 1 or 3; "
         + "turn it off."
     case .badSource(let path, let reason):
-      return "Cannot pack \(path): \(reason)."
+      return "Cannot pack \(path): \(reason)\(reason.hasSuffix(".") ? "" : ".")"
     case .alreadyPacked(let path, let name, let found, let expected):
       return "The folder \(path) already holds shards named \(name)-*.h5 of another packing "
         + "(\(found), not \(expected)); remove them or choose another name or folder."

@@ -1,10 +1,12 @@
 import Glibc
 import TensorCore
 
-/// OpenBLAS chooses kernels for the CPU while it is loaded, and on one that is newer than itself those
-/// without vector units, at a fifth of the rate. Only the environment of a new start says otherwise.
+/// What OpenBLAS decides while it is loaded, so that only the environment of a new start says otherwise.
+///
+/// On a CPU that is newer than itself it takes kernels without vector units, at a fifth of the rate; and it
+/// starts a thread for each core of the host, in every rank, which nobody here needs.
 public enum KernelChoice {
-  private static let variable = "OPENBLAS_CORETYPE"
+  private static let (core, threads) = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS")
 
   /// The kernels for a CPU with these features, by their name in OpenBLAS.
   static func kernels(for features: Set<Substring>) -> String? {
@@ -14,14 +16,16 @@ public enum KernelChoice {
     return features.contains("avx2") && features.contains("fma") ? "Haswell" : nil
   }
 
-  /// Starts this program anew, with the same arguments and process number, where that is so and the
-  /// user has not chosen. To be called before anything else has happened.
+  /// Starts this program anew, with the same arguments and process number, where the user has not
+  /// chosen. To be called before anything else has happened.
   public static func restartWhereNeeded() {
-    guard BLAS.warning != nil, getenv(variable) == nil,
-      let kernels = kernels(for: BuildTarget.features)
-    else { return }
-    // It is set now, so that the new start goes on from here.
-    setenv(variable, kernels, 1)
+    var isChanged = false
+    if getenv(threads) == nil { isChanged = setenv(threads, "1", 0) == 0 }
+    if BLAS.warning != nil, getenv(core) == nil, let kernels = kernels(for: BuildTarget.features) {
+      isChanged = setenv(core, kernels, 0) == 0
+    }
+    // What is set now makes the new start go on from here.
+    guard isChanged else { return }
     execv("/proc/self/exe", CommandLine.unsafeArgv)
     // Where the system does not, the run is slow, and says so.
   }

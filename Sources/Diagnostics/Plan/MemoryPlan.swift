@@ -99,7 +99,7 @@ struct MemoryPlan: Sendable {
 
   /// A table in megabytes.
   static func lines(_ memory: [Kind: Bytes], _ sum: Bytes) -> [String] {
-    let header = ["MB", "a rank", "shared in host", "a host", "all hosts"]
+    let header = ["MB", "of a rank", "shared in host", "of a host", "of all hosts"]
     let rows = Kind.allCases.compactMap { kind -> [String]? in
       guard let bytes = memory[kind], bytes.total > 0 else { return nil }
       return [kind.rawValue] + MemoryPlan.megabytes(bytes)

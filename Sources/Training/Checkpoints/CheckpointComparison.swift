@@ -63,12 +63,15 @@ public struct CheckpointComparison: Encodable, Sendable {
 
   /// Checkpoint folders or merged files.
   public init(_ first: String, _ second: String) throws {
-    let found = try StateDifference(try SavedState(path: first), try SavedState(path: second))
+    let states = try [first, second].map {
+      try SavedState(path: try CheckpointListing.checkpoint(at: $0))
+    }
+    let found = try StateDifference(states[0], states[1])
     isEqual = found.isEmpty
     (tensorCount, valueCount) = (found.tensorCount, found.valueCount)
     differences = found.tensors.map(Tensor.init)
     (onlyInFirst, onlyInSecond) = (found.onlyInFirst, found.onlyInSecond)
-    paths = [first, second]
+    paths = states.map(\.path)
   }
 
   public var lines: [String] {

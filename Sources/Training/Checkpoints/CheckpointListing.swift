@@ -74,6 +74,21 @@ public struct CheckpointListing: Encodable, Sendable {
     _ = try Files.list(path)
   }
 
+  /// What a path stands for: a checkpoint or a merged file itself, a run's output for its newest
+  /// complete checkpoint.
+  static func checkpoint(at path: String) throws -> String {
+    guard Files.exists(path) else {
+      throw TrainingError.input(path: path, reason: "there is no such file or folder")
+    }
+    let isRun = Files.exists("\(path)/configuration.yaml") && !isCheckpoint(path)
+    guard Files.isDirectory(path), isRun else { return path }
+    guard let newest = try CheckpointListing(run: path).checkpoints.first(where: \.isComplete)
+    else {
+      throw TrainingError.input(path: path, reason: "the run has no complete checkpoint")
+    }
+    return newest.path
+  }
+
   static func isCheckpoint(_ path: String) -> Bool {
     [CheckpointFormat.manifest, CheckpointFormat.file].contains { Files.exists("\(path)/\($0)") }
   }

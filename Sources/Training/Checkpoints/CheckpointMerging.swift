@@ -12,7 +12,7 @@ public enum CheckpointMerging {
     guard Files.isDirectory(path) || !Files.exists(path) else {
       throw TrainingError.input(path: path, reason: "that is a file; name a checkpoint folder")
     }
-    let state = try SavedState(path: path)
+    let state = try SavedState(path: try CheckpointListing.checkpoint(at: path))
     try OutputFile.write(output) { try state.merge(to: $0) }
     var count = 0
     for group in SavedState.groups { count += try state.names(in: group).count }

@@ -21,7 +21,7 @@ public struct CheckpointSummary: Encodable, Sendable {
 
   /// - Throws: `CheckpointError` where it is incomplete or damaged.
   public init(path: String) throws {
-    let state = try SavedState(path: path)
+    let state = try SavedState(path: try CheckpointListing.checkpoint(at: path))
     let header = try state.header
     step = header.step
     samplesSeen = header.samplesSeen

@@ -1,5 +1,4 @@
 import DataParallel
-import Files
 import Models
 import TensorCore
 
@@ -12,18 +11,9 @@ struct SavedModel {
   /// - Parameter path: A checkpoint folder, the output folder of a run (its newest complete
   ///   checkpoint) or a merged file.
   init(path: String) throws {
-    state = try SavedState(path: try SavedModel.checkpoint(path))
+    state = try SavedState(path: try CheckpointListing.checkpoint(at: path))
     header = try state.header
     configuration = try ConfigurationFile.describe(header.configuration, name: state.path)
-  }
-
-  private static func checkpoint(_ path: String) throws -> String {
-    guard Files.isDirectory(path), !CheckpointListing.isCheckpoint(path) else { return path }
-    guard let newest = try CheckpointListing(run: path).checkpoints.first(where: \.isComplete)
-    else {
-      throw TrainingError.input(path: path, reason: "the run has no complete checkpoint")
-    }
-    return newest.path
   }
 
   func tensor(_ group: String, _ name: String) throws -> Tensor {

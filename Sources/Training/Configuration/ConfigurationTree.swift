@@ -90,24 +90,8 @@ enum ConfigurationTree {
   private static func unknown(
     _ path: String, _ name: String, known: [String]
   ) -> ConfigurationError {
-    let nearest = known.min { distance(name, $0) < distance(name, $1) } ?? ""
+    let nearest = Spelling.nearest(to: name, among: known)
     return ConfigurationError(path, "there is no such key; did you mean \(nearest)?")
-  }
-
-  /// Levenshtein distance without regard to case.
-  static func distance(_ left: String, _ right: String) -> Int {
-    let (a, b) = (Array(left.lowercased()), Array(right.lowercased()))
-    var row = Array(0...b.count)
-    for (i, x) in a.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for (j, y) in b.enumerated() {
-        let cost = x == y ? diagonal : min(diagonal, row[j], row[j + 1]) + 1
-        diagonal = row[j + 1]
-        row[j + 1] = cost
-      }
-    }
-    return row[b.count]
   }
 
   static func encode(_ value: some Encodable) throws(ConfigurationError) -> Node {

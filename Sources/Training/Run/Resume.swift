@@ -173,7 +173,11 @@ public struct Resume {
       return point
     }
     let part: String? = try agreement.run {
-      if Files.isDirectory(source) || !Files.exists(source) {
+      guard Files.exists(source) else {
+        throw ConfigurationError(
+          "run.initializeFrom", "\(source) does not exist; name a checkpoint or a merged file")
+      }
+      if Files.isDirectory(source) {
         try CheckpointReader(path: source).loadParameters(into: run.optimizer)
         return nil
       }

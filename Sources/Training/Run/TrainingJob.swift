@@ -92,7 +92,7 @@ struct TrainingJob {
           + "\(run.sampler.count) images, \(run.totalSteps) steps",
         run.optimizer.summary,
       ] + run.layout.lines(parallelism.threadsPerRank)
-      + [run.optimizer.warning, BLAS.warning].compactMap(\.self) + notes
+      + [run.optimizer.warning, BLAS.warning, run.kernelWarning].compactMap(\.self) + notes
     say(lines.joined(separator: "\n"))
   }
 

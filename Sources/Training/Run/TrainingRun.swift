@@ -19,6 +19,8 @@ public final class TrainingRun {
   /// Switched on for the steps that are traced.
   let timeline = Timeline()
   let traceSteps: ClosedRange<Int>?
+  /// Where ranks have different BLAS kernels.
+  let kernelWarning: String?
   public let accumulationSteps: Int
   public let sampler: DistributedSampler
   public let totalSteps: Int
@@ -69,7 +71,7 @@ public final class TrainingRun {
     schedule = parts.schedule
     totalSteps = schedule.totalSteps
     stallGuard.limit(to: training.parallelism.stallTimeoutSeconds)
-    try TrainingRun.compareKernels(
+    kernelWarning = try TrainingRun.compareKernels(
       of: group, areRequired: training.parallelism.deterministic, agreement)
     optimizer = try DistributedOptimizer(
       method.parameters, training.optimizer, training.exchange,
@@ -82,16 +84,21 @@ public final class TrainingRun {
   }
 
   /// Ranks whose BLAS has chosen other kernels do not compute the same bits.
+  ///
+  /// - Returns: A sentence where that does not matter.
   private static func compareKernels(
     of group: any ProcessGroup, areRequired: Bool, _ agreement: Agreement
-  ) throws {
+  ) throws -> String? {
     var hash = Hash64()
     hash.update(BLAS.coreName)
     let value = hash.finalize()
     let own = (0..<8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
     let all = try group.allGather(own)
     let odd = (0..<group.worldSize).filter { Array(all[$0 * 8..<$0 * 8 + 8]) != Array(all[..<8]) }
-    guard areRequired, let rank = odd.first else { return }
+    guard let rank = odd.first else { return nil }
+    guard areRequired else {
+      return "warning: rank \(rank) has other BLAS kernels than rank 0: steps wait for the slower ones"
+    }
     throw agreement.common(
       ConfigurationError(
         "parallelism.deterministic",
