@@ -77,9 +77,8 @@ class Emulated(Local):
         if self._reason:
             raise Failure(self._reason, 69)
         for host in range(1, point.hosts + 1):
-            rate = point.link_rate or "1gbit"
             changed = subprocess.run(
-                [HOSTS, "link", str(host), "rate", rate], capture_output=True, text=True)
+                [HOSTS, "link", str(host), "rate", point.link_rate or "1gbit"], capture_output=True, text=True)
             if changed.returncode != 0:
                 raise Failure(changed.stderr.strip(), changed.returncode)
 

@@ -160,7 +160,7 @@ def percent(spread):
 
 
 def table(figures, series):
-    head = [series.axes, "what runs", "images/s", "efficiency", "of no exchange", "step", "exposed", "plan", "note"]
+    head = [series.axes, "images/s", "efficiency", "of no exchange", "step", "exposed", "plan", "note", "what runs"]
     body = []
     for row in [*figures.rows[series.name], *figures.independent[series.name].values()]:
         notes = ["oversubscribed"] if row.is_oversubscribed else []
@@ -168,11 +168,11 @@ def table(figures, series):
         notes += [f"{len(row.records)} of {figures.sweep.repeats} measurements"] \
             if len(row.records) < figures.sweep.repeats else []
         body.append([
-            row.label, f"{row.point.text()}, {row.launcher}",
-            f"{row.rate.median:.3g} ({row.rate.low:.3g} to {row.rate.high:.3g})" if row.rate else "-",
+            row.label, f"{row.rate.median:.3g} ({row.rate.low:.3g} to {row.rate.high:.3g})" if row.rate else "-",
             percent(row.efficiency), percent(row.of_independent), f"{row.step:.0f} ms" if row.step else "-",
             f"{row.exposed:.1f} ms, {100 * row.exposed_share:.1f} %" if row.step else "-",
-            f"{100 * row.plan_efficiency:.1f} %" if row.plan_efficiency else "-", "; ".join(notes)])
+            f"{100 * row.plan_efficiency:.1f} %" if row.plan_efficiency else "-", "; ".join(notes),
+            f"{row.point.text()}, {row.launcher}"])
     return html_table(head, body)
 
 

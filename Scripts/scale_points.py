@@ -189,7 +189,7 @@ def read_point(where, kind, keys, common, shared):
     if ranks % hosts != 0:
         raise Failure(f"{where}: {ranks} ranks cannot be spread evenly over {hosts} hosts")
     # One host has no link.
-    rate = str(keys.get("linkRate", "")) if hosts > 1 else ""
+    rate = str(keys.get("linkRate", "1gbit")) if hosts > 1 else ""
     if not re.fullmatch(r"([1-9]\d*[kmg]bit)?", rate):
         raise Failure(f"{where}.linkRate: {rate} should be a rate such as 1gbit or 500mbit")
     micro_batch, accumulation = number("microBatch", 1), number("accumulation", 1)

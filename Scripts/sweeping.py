@@ -89,7 +89,7 @@ class Jobs:
 def last_words(text):
     """What the program has said at its end: one of its own sentences if there is one."""
     lines = [line for line in text.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("cae-dist: ")]
+    own = [line for line in lines if line.startswith(("cae-dist: ", "Error: "))]
     return (own or lines or [""])[-1].strip()
 
 
