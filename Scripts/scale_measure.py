@@ -162,8 +162,8 @@ class Meter:
         try:
             record |= self._measure(point)
         except Failure as failure:
-            if failure.code == 75:
-                raise
+            # What failed because of a stop is no failure of the point.
+            self.jobs.check()
             record |= {"error": str(failure), "code": failure.code}
         record["seconds"] = round((datetime.datetime.now(datetime.timezone.utc) - begun).total_seconds(), 1)
         append_line(self.path, record)

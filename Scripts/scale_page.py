@@ -45,7 +45,7 @@ class Chart:
     def __init__(self, title, quantity, axis, labels):
         self.title = title
         self.lines = [
-            "set terminal svg size 400,300 font 'sans,12' dynamic",
+            "set terminal svg size 380,310 font 'sans,13' dynamic",
             f"set border 3 lc rgb '{FAINT}'", "set tics nomirror", f"set grid ytics lt 1 lw 1 lc rgb '{FAINT}'",
             f"set ytics textcolor rgb '{INK}'", f"set key noenhanced textcolor rgb '{INK}'",
             f"set ylabel {quoted(quantity)} textcolor rgb '{INK}' noenhanced",
@@ -81,7 +81,8 @@ def inline(svg, number, title):
     for colour, name in names.items():
         red, green, blue = (int(colour[at:at + 2], 16) for at in (1, 3, 5))
         svg = re.sub(rf"rgb\(\s*{red},\s*{green},\s*{blue}\)", f"var({name})", svg)
-    svg = svg.replace('color="black"', 'color="var(--ink)"')
+    # Black is what gnuplot draws texts with, white what it puts behind points on a line.
+    svg = svg.replace('color="black"', 'color="var(--ink)"').replace("color='white'", "color='var(--card)'")
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
@@ -107,7 +108,7 @@ def efficiency_chart(figures, series):
     if measured:
         chart.add(plan, f"with linespoints pt 2 lw 1.5 dt 4 lc rgb '{LINES[3]}' title 'plan'")
     chart.add([[x + 0.08, *rest] for x, *rest in ceiling],
-              f"with yerrorbars pt 4 ps 0.8 lw 1.5 lc rgb '{LINES[1]}' title 'no exchange'")
+              f"with yerrorbars pt 5 ps 0.6 lw 1.5 lc rgb '{LINES[1]}' title 'no exchange'")
     chart.add(measured, f"with yerrorlines pt 7 ps 0.7 lw 2 lc rgb '{LINES[0]}' title 'measured'")
     return chart, "Images/s a core, against the first point. Bars: smallest and largest of the measurements."
 
@@ -117,7 +118,7 @@ def exposed_chart(figures, series):
     chart = Chart(f"{series.name}: exposed communication", "exposed communication, ms a step", series.axes,
                   [row.label for row in rows])
     top = max([row.exposed for row in rows], default=0)
-    plan = [[x + 0.2, row.plan["exposedCommunicationMilliseconds"]] for x, row in enumerate(rows) if row.plan]
+    plan = [[x + 0.3, row.plan["exposedCommunicationMilliseconds"]] for x, row in enumerate(rows) if row.plan]
     top = max([top, *(value for _, value in plan)], default=0) or 1
     chart.lines += [f"set yrange [0:{1.25 * top}]", "set boxwidth 0.4",
                     "set style fill solid noborder", "set key outside top center horizontal"]
