@@ -178,8 +178,6 @@ class Meter:
             outputs = [self.folder / f"output.{rank}" for rank in range(point.ranks)]
             command += ["sh", "-c", ALONE, "sh", output]
         command += [self.program, *point.arguments()]
-        # It then says which kernels it has chosen.
-        os.environ["OPENBLAS_VERBOSE"] = "2"
         log = self.folder / "last.log"
         try:
             with open(log, "w") as errors, open(output, "w") as answer:
@@ -188,13 +186,13 @@ class Meter:
             if code != 0:
                 self.jobs.check()
                 raise Failure(last_words(words) or f"ended with code {code}", code if code > 0 else 1)
-            return combined(point, [path.read_text() for path in outputs], words)
+            return combined(point, [path.read_text() for path in outputs])
         finally:
             for path in (output, *outputs):
                 path.unlink(missing_ok=True)
 
 
-def combined(point, texts, words):
+def combined(point, texts):
     """One record of what one exchanging job, or each of several independent processes, has said."""
     try:
         reports = [json.loads(text) for text in texts]
@@ -209,38 +207,28 @@ def combined(point, texts, words):
             "exposedCommunicationMilliseconds": max(
                 report["exposedCommunicationMilliseconds"] for report in reports),
             "breakdown": kinds, "proportionalBytes": sum(report["proportionalBytes"] for report in reports),
-            "kernels": sorted({line[6:].strip() for line in words.splitlines() if line.startswith("Core: ")}),
+            "kernels": sorted({report["kernels"] for report in reports}),
         }
     except (ValueError, KeyError) as error:
         raise Failure(f"cannot read what bench step has printed: {error!r}", 70) from error
 
 
 class Plan:
-    """What `cae-dist plan` expects of points, where it can tell times."""
+    """What `cae-dist plan` expects of points, by the rates that this machine was calibrated to."""
 
-    def __init__(self, program, folder):
-        self.program, self.calibration, self.reason = program, folder / "calibration.json", None
-
-    def calibrate(self, jobs, log):
-        if not self.calibration.exists():
-            jobs.run([self.program, "plan", "--calibrate", self.calibration], log, stop=signal.SIGTERM)
+    def __init__(self, program, launcher_of):
+        self.program, self.launcher_of, self.reason, self.rates = program, launcher_of, None, None
 
     def of(self, point):
         """`time` and `sum` of a plan; nothing where there is none."""
-        words = [*point.plan_arguments()]
-        more = ["--link-gbit", str(point.link_gbit)] if point.link_gbit else []
-        if self.calibration.exists():
-            more += ["--calibration", str(self.calibration)]
-        answer = None
-        for arguments in ([*words, *more], words):
-            answer = subprocess.run([self.program, *arguments], capture_output=True, text=True)
-            if answer.returncode == 0:
-                found = json.loads(answer.stdout)
-                # Without its link, a time would be another one's.
-                if arguments == words and more:
-                    found.pop("time", None)
-                if "time" not in found:
-                    self.reason = "this cae-dist plan tells no times"
-                return found
+        cores = max(1, self.launcher_of(point).cores(point) // point.hosts)
+        words = [*point.plan_arguments(), "--cores-per-host", str(cores)]
+        if point.link_gbit:
+            words += ["--link-gbit", str(point.link_gbit)]
+        answer = subprocess.run([self.program, *words], capture_output=True, text=True)
+        if answer.returncode != 0:
             self.reason = last_words(answer.stderr)
-        return {}
+            return {}
+        found = json.loads(answer.stdout)
+        self.rates = found["calibration"]
+        return found

@@ -49,6 +49,8 @@ public struct StepBenchmark {
     /// Of all ranks together after the last step; memory that ranks share counts once.
     public let proportionalBytes: Int
     public let peakActivationBytes: Int
+    /// Those of BLAS.
+    public let kernels: String
     /// Of the parameters after the last step.
     public let parametersHash: String
     /// Milliseconds of a step by kind, averaged over the threads; the sum is the step. `waiting`
@@ -140,7 +142,7 @@ public struct StepBenchmark {
       sgemmGflops: rate, efficiency: gflops / rate,
       exposedCommunicationMilliseconds: steps.exposed.sorted()[steps.exposed.count / 2] * 1e3,
       peakResidentBytes: usage.ru_maxrss * 1024, proportionalBytes: steps.proportionalBytes,
-      peakActivationBytes: peakActivationBytes, parametersHash: steps.parametersHash,
+      peakActivationBytes: peakActivationBytes, kernels: BLAS.coreName, parametersHash: steps.parametersHash,
       breakdown: steps.breakdown)
   }
 
