@@ -142,7 +142,8 @@ public struct StepBenchmark {
       sgemmGflops: rate, efficiency: gflops / rate,
       exposedCommunicationMilliseconds: steps.exposed.sorted()[steps.exposed.count / 2] * 1e3,
       peakResidentBytes: usage.ru_maxrss * 1024, proportionalBytes: steps.proportionalBytes,
-      peakActivationBytes: peakActivationBytes, kernels: BLAS.coreName, parametersHash: steps.parametersHash,
+      peakActivationBytes: peakActivationBytes, kernels: BLAS.coreName,
+      parametersHash: steps.parametersHash,
       breakdown: steps.breakdown)
   }
 

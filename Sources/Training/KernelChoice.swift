@@ -26,6 +26,11 @@ public enum KernelChoice {
     }
     // What is set now makes the new start go on from here.
     guard isChanged else { return }
+    // By its own path, so that the process keeps the name that people look for.
+    var path = [CChar](repeating: 0, count: Int(PATH_MAX))
+    if readlink("/proc/self/exe", &path, path.count - 1) > 0 {
+      execv(path, CommandLine.unsafeArgv)
+    }
     execv("/proc/self/exe", CommandLine.unsafeArgv)
     // Where the system does not, the run is slow, and says so.
   }

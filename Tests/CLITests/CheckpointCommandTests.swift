@@ -292,12 +292,16 @@ struct CheckpointCommandTests {
     }
     expectOneSentence(try checkpoint("verify", empty), "\(empty): there is no checkpoint in it")
     expectOneSentence(try checkpoint("verify", path, tiny.configuration), "that is a file")
-    for input in ["/nowhere", tiny.configuration, tiny.tokenizer, "\(path)/checkpoint.h5"] {
+    for input in [tiny.configuration, tiny.tokenizer, "\(path)/checkpoint.h5"] {
       expectOneSentence(
         try checkpoint("inspect", input), "\(input) is neither a checkpoint, a folder step-")
       expectOneSentence(try checkpoint("diff", path, input), "\(input) is neither a checkpoint")
     }
-    expectOneSentence(try checkpoint("inspect", run), "\(run) is not a complete checkpoint")
+    for verb in ["inspect", "diff"] {
+      expectOneSentence(
+        try Program.run(["checkpoint", verb, "/nowhere"] + (verb == "diff" ? [path] : [])),
+        "/nowhere: there is no such file or folder")
+    }
   }
 
   @Test(arguments: [
@@ -311,5 +315,15 @@ struct CheckpointCommandTests {
     #expect(ended.code == 64, "\(ended)")
     #expect(ended.errorLines.first?.hasPrefix("Error: ") == true, "\(ended)")
     #expect(ended.standardOutput.isEmpty, "\(ended)")
+  }
+
+  @Test func aRunStandsForItsNewestCheckpoint() throws {
+    let run = try tiny.train(ranks: nil)
+    let summary = try object(checkpoint("inspect", run, "--json"))
+    #expect(summary["step"] as? Int == 12)
+    let same = try checkpoint("diff", run, "\(run)/step-00000012")
+    #expect(same.code == 0, "\(same)")
+    expectOneSentence(
+      try checkpoint("inspect", run + "-gone"), "there is no such file or folder")
   }
 }

@@ -235,4 +235,42 @@ struct CommandLineTests {
       #expect(keys.allSatisfy { $0.first?.isLowercase == true && !$0.contains("_") })
     }
   }
+
+  @Test func anUnknownVerbIsNamed() throws {
+    let ended = try Program.run(["exprt", "runs/x", "--format", "hdf5"])
+    #expect(ended.code == 64, "\(ended)")
+    #expect(
+      ended.standardError.contains("there is no verb exprt; did you mean export?"), "\(ended)")
+  }
+
+  @Test func aPlanTellsMemoryTimeAndTheBestLayout() throws {
+    struct Plan: Decodable {
+      struct Layout: Decodable { let microBatch, accumulation, threads: Int }
+      struct Time: Decodable {
+        let stepMilliseconds, imagesPerSecond, exposedCommunicationMilliseconds, efficiency: Double
+        let bottleneck: String
+      }
+      struct Best: Decodable { let time: Time }
+      let layout: Layout
+      let time: Time
+      let best: Best
+      let fits: Bool
+    }
+    let arguments = [
+      "plan", "--model", "large", "--hosts", "16", "--ranks-per-host", "8", "--cores-per-host",
+      "64",
+      "--link-gbit", "25", "--memory-gib", "256", "--global-batch", "2048",
+    ]
+    let ended = try Program.run(arguments + ["--json"])
+    #expect(ended.code == 0, "\(ended)")
+    let plan = try JSONDecoder().decode(Plan.self, from: Data(ended.standardOutput.utf8))
+    #expect(plan.layout.microBatch * plan.layout.accumulation == 16)
+    #expect(plan.layout.threads == 8)
+    #expect(plan.fits)
+    #expect((0.3...1).contains(plan.time.efficiency))
+    #expect(plan.best.time.imagesPerSecond >= plan.time.imagesPerSecond)
+    let text = try Program.run(arguments + ["--scaling"])
+    #expect(text.standardOutput.contains("best layout found"), "\(text)")
+    #expect(text.lines.last?.hasPrefix(" 1024") == true, "\(text)")
+  }
 }

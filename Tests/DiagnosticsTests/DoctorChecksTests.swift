@@ -122,6 +122,14 @@ import Testing
           address: InterfaceAddress(interface: "vpn0", address: "10.9.9.1"))
       ]
     },
+    Fault(
+      name: "transport", state: .warning,
+      words: ["TCP over eth0, but TCP over docker0 from node-2 to node-3", "btl_tcp_if_include"]
+    ) { _, measured in
+      measured.paths = [(0, 1, "eth0"), (1, 2, "docker0"), (2, 0, "eth0")].map {
+        JobMeasurements.Path(fromHost: $0.0, toHost: $0.1, interface: $0.2)
+      }
+    },
     // Of three hosts in a ring the second has the slow link.
     Fault(name: "links", state: .warning, words: ["55 to 110 MB/s", "slow at node-2", "ethtool"]) {
       _, measured in
@@ -155,6 +163,19 @@ import Testing
     let rows = DoctorChecks(facts: [Self.facts[0]], measured: measured).all
     #expect(rows.allSatisfy { $0.state == .ok })
     #expect(!rows.contains { ["allreduce", "links"].contains($0.name) })
+  }
+
+  @Test func connectionsAreThoseOfTheKernelsTable() {
+    let table = """
+        sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+         0: 014DD50A:A2F4 024DD50A:0400 01 00000000:00000000 00:00000000 00000000     0        0 4711 1
+         1: 014DD50A:A2F5 034DD50A:0400 01 00000000:00000000 00:00000000 00000000     0        0 4712 1
+         2: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1
+      """
+    #expect(
+      ConnectedPeers.parse(table, inodes: ["4711"]) == [
+        ConnectedPeers.Connection(local: "10.213.77.1", remote: "10.213.77.2")
+      ])
   }
 
   /// Loopback answers; to the address of all hosts of a network there is no connection.

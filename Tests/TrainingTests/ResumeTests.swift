@@ -223,7 +223,7 @@ import Testing
   @Test func initializeFromNothingIsAnError() throws {
     let failure = try tiny.failure { $0.set = ["run.initializeFrom=/nowhere/step-00000001"] }
     #expect(failure?.code == .badInput)
-    #expect(failure?.text.contains("/nowhere/step-00000001 is not a complete checkpoint") == true)
+    #expect(failure?.text.contains("/nowhere/step-00000001 does not exist") == true)
   }
 
   @Test func keepsTheLastCheckpoints() throws {

@@ -42,7 +42,7 @@ struct DoctorChecks {
     [
       program, configuration, processor, kernels, threads, blasThreads, memory, sharedMemory,
       peerMemory, openFiles, folders, clocks, speed, addresses,
-    ] + links
+    ] + transport + links
   }
 
   /// One sentence for those whose value is not that of rank 0.
@@ -258,6 +258,24 @@ struct DoctorChecks {
         + "not answer \(hostName(silence.fromHost))",
       advice: "keep Open MPI from it: mpirun --mca btl_tcp_if_exclude lo,\(silent) --mca "
         + "oob_tcp_if_exclude lo,\(silent)")
+  }
+
+  private var transport: [DoctorCheck] {
+    func name(_ path: JobMeasurements.Path) -> String {
+      path.interface.map { "TCP over \($0)" } ?? "not TCP"
+    }
+    guard let first = measured.paths.first else { return [] }
+    let others = measured.paths.filter { name($0) != name(first) }
+    guard let other = others.first else {
+      return [DoctorCheck("transport", "\(name(first)) from each host to the next")]
+    }
+    return [
+      DoctorCheck(
+        "transport", .warning,
+        "\(name(first)), but \(name(other)) from \(hostName(other.fromHost)) to "
+          + hostName(other.toHost),
+        advice: "name the network that all hosts share: --mca btl_tcp_if_include 10.0.0.0/24")
+    ]
   }
 
   private var links: [DoctorCheck] {

@@ -17,6 +17,14 @@ struct JobMeasurements: Sendable, Equatable {
     let megabytesPerSecond: Double
   }
 
+  /// What the library talks by, from the first rank of a host to that of the next one.
+  struct Path: Codable, Sendable, Equatable {
+    let fromHost: Int
+    let toHost: Int
+    /// Of the first one, with a TCP connection; nil: it is something else than TCP.
+    let interface: String?
+  }
+
   /// An address of a host that does not answer another one.
   struct Silence: Codable, Sendable, Equatable {
     let fromHost: Int
@@ -34,6 +42,7 @@ struct JobMeasurements: Sendable, Equatable {
   /// Ranks that may not read the memory of their neighbour on the host.
   var ranksWithoutPeerMemory: [Int] = []
   var silences: [Silence] = []
+  var paths: [Path] = []
 }
 
 /// Makes them.
@@ -68,6 +77,7 @@ struct JobProbe {
     let canRead = try group.gather(canReadNeighbour)
     result.ranksWithoutPeerMemory = canRead.indices.filter { !canRead[$0] }
     result.silences = try group.gather(silences()).flatMap { $0 }
+    result.paths = try group.gather(paths()).flatMap { $0 }
     return result
   }
 
@@ -121,6 +131,21 @@ struct JobProbe {
       }
     }
     return try group.gather(own).flatMap { $0 }.sorted { $0.from < $1.from }
+  }
+
+  /// By the connections that the messages before have left.
+  private func paths() -> [JobMeasurements.Path] {
+    guard leaders.count > 1, let own = leaders.firstIndex(of: group.rank) else { return [] }
+    let next = leaders[(own + 1) % leaders.count]
+    let there = Set(facts[next].addresses.map(\.address))
+    let local = ConnectedPeers.all.first { there.contains($0.remote) }?.local
+    let interface = local.map { address in
+      facts[group.rank].addresses.first { $0.address == address }?.interface ?? address
+    }
+    return [
+      JobMeasurements.Path(
+        fromHost: group.hosts[group.rank], toHost: facts[next].host, interface: interface)
+    ]
   }
 
   /// - Returns: On the rank that sends.

@@ -63,8 +63,11 @@ public struct MachineCalibration {
     let parts = try measure(name, ranks: 1, threads: 1, microBatch: batch / 4)
     let crowd = try measure(name, ranks: cores, threads: 1)
     let team = try measure(name, ranks: 1, threads: cores)
-    let own = rates(alone, work, parametersOfRank: work.parameters)
-    var loaded = rates(crowd, work, parametersOfRank: work.parameters / cores)
+    // Three micro-batches more, of the same images.
+    let further = max(0, parts.seconds - alone.seconds) / 3
+    let own = rates(alone, work, parametersOfRank: work.parameters, ofMicroBatch: further)
+    var loaded = rates(
+      crowd, work, parametersOfRank: work.parameters / cores, ofMicroBatch: further)
     // There it has the waits for other ranks in it.
     loaded[StepWork.other] = own[StepWork.other]
     // What a rank of many threads would take if they never waited for each other.
@@ -73,7 +76,7 @@ public struct MachineCalibration {
     let share = kernels / Double(cores)
     return MachineRates.Model(
       width: setup.model.embedDim, alone: own, loaded: loaded,
-      microBatch: max(0, parts.seconds - alone.seconds) / 3 / Double(work.parameters),
+      microBatch: further / Double(work.parameters),
       synchronization: max(1, (team.seconds * 1e3 - other) / share))
   }
 
@@ -100,11 +103,15 @@ public struct MachineCalibration {
   }
 
   /// Seconds for a unit of work of one thread.
+  ///
+  /// - Parameter ofMicroBatch: Seconds of the products that do not depend on the images.
   private func rates(
-    _ measured: Measured, _ work: StepWork, parametersOfRank: Int
+    _ measured: Measured, _ work: StepWork, parametersOfRank: Int, ofMicroBatch: Double
   ) -> [String: Double] {
     var rates: [String: Double] = [:]
-    for (kind, milliseconds) in measured.breakdown {
+    for (kind, whole) in measured.breakdown {
+      let milliseconds =
+        kind == KernelKind.products.rawValue ? whole - ofMicroBatch * 1e3 : whole
       let units =
         StepWork.ofUpdate.contains(kind)
         ? Double(parametersOfRank)

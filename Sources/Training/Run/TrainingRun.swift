@@ -97,7 +97,8 @@ public final class TrainingRun {
     let odd = (0..<group.worldSize).filter { Array(all[$0 * 8..<$0 * 8 + 8]) != Array(all[..<8]) }
     guard let rank = odd.first else { return nil }
     guard areRequired else {
-      return "warning: rank \(rank) has other BLAS kernels than rank 0: steps wait for the slower ones"
+      return
+        "warning: rank \(rank) has other BLAS kernels than rank 0: steps wait for the slower ones"
     }
     throw agreement.common(
       ConfigurationError(
