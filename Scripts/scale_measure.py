@@ -11,7 +11,7 @@ import socket
 import subprocess
 
 from scale_points import identity
-from sweeping import LAUNCH, ROOT, Failure, append_line, last_words
+from sweeping import LAUNCH, ROOT, Failure, append_line, cores_here, last_words
 
 HOSTS = ROOT / "Cluster" / "emulated-hosts"
 # Started as a rank, a process that knows nothing of the others: the same places, and no exchange.
@@ -21,10 +21,6 @@ for name in $(env | sed -nE 's/^((OMPI|PMIX)_[A-Za-z0-9_]*)=.*/\\1/p'); do unset
 shift
 exec "$@" >"$output"
 """
-
-
-def cores_here():
-    return len(os.sched_getaffinity(0))
 
 
 class Local:

@@ -117,9 +117,8 @@ def exposed_chart(figures, series):
     rows = [row for row in figures.rows[series.name] if row.step]
     chart = Chart(f"{series.name}: exposed communication", "exposed communication, ms a step", series.axes,
                   [row.label for row in rows])
-    top = max([row.exposed for row in rows], default=0)
     plan = [[x + 0.3, row.plan["exposedCommunicationMilliseconds"]] for x, row in enumerate(rows) if row.plan]
-    top = max([top, *(value for _, value in plan)], default=0) or 1
+    top = max([0, *(row.exposed for row in rows), *(value for _, value in plan)]) or 1
     chart.lines += [f"set yrange [0:{1.25 * top}]", "set boxwidth 0.4",
                     "set style fill solid noborder", "set key outside top center horizontal"]
     chart.add([[x, row.exposed] for x, row in enumerate(rows)], f"with boxes lc rgb '{LINES[0]}' notitle")

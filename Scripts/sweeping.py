@@ -93,6 +93,11 @@ def last_words(text):
     return (own or lines or [""])[-1].strip()
 
 
+def cores_here():
+    """That this process may use; nproc would obey OMP_NUM_THREADS."""
+    return len(os.sched_getaffinity(0))
+
+
 class Run:
     """The folder of a run: trained, and evaluated by some protocols, each once."""
 
@@ -101,11 +106,11 @@ class Run:
         self.config, self.settings = str(config), settings
         self.launch = [LAUNCH, "-n", str(ranks), program]
 
-    def _call(self, arguments, log, stop=None):
+    def _call(self, arguments, log):
         path = self.folder / log
         begin = path.stat().st_size if path.exists() else 0
         with open(path, "a") as file:
-            code = self.jobs.run([*self.launch, *arguments], file, stop=stop)
+            code = self.jobs.run([*self.launch, *arguments], file)
         if code != 0:
             text = path.read_bytes()[begin:].decode(errors="replace")
             code = 75 if self.jobs.is_stopping else code if code > 0 else 1

@@ -21,9 +21,6 @@ public final class Cluster {
     self.runtime = runtime
   }
 
-  /// Ranks on this host.
-  public var localSize: Int { group.localSize }
-
   /// Hosts of this job.
   public var hostCount: Int { Set(group.hosts).count }
 
@@ -79,15 +76,13 @@ public final class Cluster {
   /// Open MPI binds one or two ranks of a host to a core each where nobody has said anything: their
   /// threads need the others. What a scheduler has given to the launcher is never exceeded.
   private static func widenDefaultBinding() {
-    func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
-    let mapping = getenv("OMPI_MCA_rmaps_base_mapping_policy").map { String(cString: $0) } ?? ""
-    guard number("OMPI_MCA_orte_bound_at_launch") == 1,
-      getenv("OMPI_MCA_hwloc_base_binding_policy") == nil, !mapping.contains("PE="),
-      let local = number("OMPI_COMM_WORLD_LOCAL_RANK"),
-      let ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE"), (local + 1...max(local + 1, 2)) ~= ranks,
-      let topology = MachineTopology(), let given = topology.processors(ofProcess: getppid())
+    let environment = LauncherEnvironment { getenv($0).map { String(cString: $0) } }
+    guard let (rank, ranks) = environment.ranksToWiden, let topology = MachineTopology(),
+      // Whoever has chosen more, or by another tool, has chosen.
+      let own = topology.ownProcessors, topology.coreCount(in: own) == 1,
+      let given = topology.processors(ofProcess: getppid())
     else { return }
-    _ = topology.bind(to: topology.shares(of: given, count: ranks)[local])
+    _ = topology.bind(to: topology.shares(of: given, count: ranks)[rank])
   }
 
   /// With one socket a peer, Open MPI's messages in both directions wait for each other: 58 to 81

@@ -16,6 +16,7 @@ public struct Messenger {
     self.patience = patience
   }
 
+  /// Not collective. Blocking, until the other rank has it. The bytes are copied.
   public func send(_ bytes: [UInt8], to rank: Int) throws(CollectiveError) {
     let memory = UnsafeMutableRawBufferPointer.allocate(
       byteCount: max(1, bytes.count), alignment: 16)
@@ -26,6 +27,8 @@ public struct Messenger {
         UnsafeRawBufferPointer(rebasing: memory[..<bytes.count]), to: rank, tag: 0))
   }
 
+  /// Not collective. Blocking.
+  ///
   /// - Parameter count: The length that was sent.
   public func receive(_ count: Int, from rank: Int) throws(CollectiveError) -> [UInt8] {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, count), alignment: 16)

@@ -5,16 +5,15 @@ public struct ProcessorSet: Sendable, Hashable, Codable, CustomStringConvertible
 
   public init(_ numbers: some Sequence<Int>) { self.numbers = Set(numbers).sorted() }
 
+  /// Whether there is none.
   public var isEmpty: Bool { numbers.isEmpty }
+  /// How many there are.
   public var count: Int { numbers.count }
 
+  /// Whether some are in both.
   public func intersects(_ other: ProcessorSet) -> Bool {
     let own = Set(numbers)
     return other.numbers.contains(where: own.contains)
-  }
-
-  public func union(_ other: ProcessorSet) -> ProcessorSet {
-    ProcessorSet(numbers + other.numbers)
   }
 
   /// As the kernel writes it: `0-7,16`.

@@ -17,6 +17,7 @@ public final class Timeline: Sendable {
 
   /// What one thread does.
   public final class Track: Sendable {
+    /// What stands before its row.
     public let name: String
     private let timeline: Timeline
     private let spans = Mutex<[Span]>([])
@@ -78,8 +79,10 @@ public final class Timeline: Sendable {
     return track
   }
 
+  /// Whether spans are recorded.
   public var isOn: Bool { flag.load(ordering: .relaxed) }
 
+  /// Begins to record, on all tracks.
   public func start() { flag.store(true, ordering: .relaxed) }
 
   /// Ends it. Spans that are under way are lost.
@@ -90,6 +93,7 @@ public final class Timeline: Sendable {
     return tracks.withLock { $0.map { ($0.name, $0.take()) } }
   }
 
+  /// Seconds of the host's clock that only increases.
   public static func now() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)

@@ -132,4 +132,22 @@ import Testing
     let middle = rates.model(ofWidth: 543).alone["products"] ?? 0
     #expect(middle > low.alone["products"]! && middle < high.alone["products"]!)
   }
+
+  /// A kind without a rate would cost nothing.
+  @Test func theRatesWithoutACalibrationAreComplete() throws {
+    let setup = try BenchmarkSetup(model: "base", imageSize: 224, threads: 1, overrides: [])
+    for model in MachineRates.reference.models {
+      for kind in Array(StepWork(setup).ofImage.keys) + ["optimizer"] {
+        #expect((model.alone[kind] ?? 0) > 0 && (model.loaded[kind] ?? 0) > 0, "\(kind)")
+      }
+    }
+  }
+
+  @Test func whatBackwardComputesAgainTakesTime() throws {
+    func compute(_ set: [String]) throws -> Double {
+      try plan { ($0.threads, $0.overrides) = (1, set) }.time.computeMilliseconds
+    }
+    let ratio = try compute(["parallelism.activationCheckpointing=blocks"]) / compute([])
+    #expect((1.2...1.4).contains(ratio))
+  }
 }

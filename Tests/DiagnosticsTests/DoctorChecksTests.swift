@@ -127,7 +127,7 @@ import Testing
       words: ["TCP over eth0, but TCP over docker0 from node-2 to node-3", "btl_tcp_if_include"]
     ) { _, measured in
       measured.paths = [(0, 1, "eth0"), (1, 2, "docker0"), (2, 0, "eth0")].map {
-        JobMeasurements.Path(fromHost: $0.0, toHost: $0.1, interface: $0.2)
+        JobMeasurements.Path(fromHost: $0.0, toHost: $0.1, interfaces: [$0.2])
       }
     },
     // Of three hosts in a ring the second has the slow link.

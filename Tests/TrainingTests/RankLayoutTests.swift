@@ -37,10 +37,10 @@ import Testing
   @Test func crowdsAreNamed() {
     let eight = layout([Array(repeating: 0...7, count: 8)])
     #expect(eight.crowd("auto") == nil)
-    #expect(eight.crowd("2") == RankLayout.Crowd(hostName: "node0", threads: 16, cores: 8))
+    #expect(eight.crowd("2") == RankLayout.Crowd(hostName: "node0", threads: 16, processors: 8))
     #expect(layout([[0...3, 4...7]]).crowd("4") == nil)
     let second = layout([[0...7], [0...1, 0...1, 0...1]]).crowd("auto")
-    #expect(second == RankLayout.Crowd(hostName: "node1", threads: 3, cores: 2))
+    #expect(second == RankLayout.Crowd(hostName: "node1", threads: 3, processors: 2))
   }
 
   @Test func hostsThatAreAlikeAreOneLine() {

@@ -262,7 +262,8 @@ struct DoctorChecks {
 
   private var transport: [DoctorCheck] {
     func name(_ path: JobMeasurements.Path) -> String {
-      path.interface.map { "TCP over \($0)" } ?? "not TCP"
+      path.interfaces.isEmpty
+        ? "not TCP" : "TCP over \(path.interfaces.joined(separator: " and "))"
     }
     guard let first = measured.paths.first else { return [] }
     let others = measured.paths.filter { name($0) != name(first) }

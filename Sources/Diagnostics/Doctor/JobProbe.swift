@@ -21,8 +21,8 @@ struct JobMeasurements: Sendable, Equatable {
   struct Path: Codable, Sendable, Equatable {
     let fromHost: Int
     let toHost: Int
-    /// Of the first one, with a TCP connection; nil: it is something else than TCP.
-    let interface: String?
+    /// Of the first one, with TCP connections, in alphabetical order; none: it is not TCP.
+    let interfaces: [String]
   }
 
   /// An address of a host that does not answer another one.
@@ -138,13 +138,13 @@ struct JobProbe {
     guard leaders.count > 1, let own = leaders.firstIndex(of: group.rank) else { return [] }
     let next = leaders[(own + 1) % leaders.count]
     let there = Set(facts[next].addresses.map(\.address))
-    let local = ConnectedPeers.all.first { there.contains($0.remote) }?.local
-    let interface = local.map { address in
+    let local = Set(ConnectedPeers.all.filter { there.contains($0.remote) }.map(\.local))
+    let interfaces = local.map { address in
       facts[group.rank].addresses.first { $0.address == address }?.interface ?? address
-    }
+    }.sorted()
     return [
       JobMeasurements.Path(
-        fromHost: group.hosts[group.rank], toHost: facts[next].host, interface: interface)
+        fromHost: group.hosts[group.rank], toHost: facts[next].host, interfaces: interfaces)
     ]
   }
 

@@ -100,6 +100,7 @@ public struct ClusterPlan: Encodable, Sendable {
 
   // MARK: Text
 
+  /// For people.
   public var lines: [String] {
     MemoryPlan.lines(memory, sum) + [
       String(

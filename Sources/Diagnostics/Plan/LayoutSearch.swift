@@ -70,7 +70,8 @@ struct LayoutSearch {
 
   /// The quickest layout with the same global batch that fits into memory.
   func best(globalBatch: Int) -> ClusterPlan.Layout? {
-    let ordered = candidates(globalBatch: globalBatch).map { ($0, time($0)) }
+    let given = (try? given()).map { [$0] } ?? []
+    let ordered = (given + candidates(globalBatch: globalBatch)).map { ($0, time($0)) }
       .sorted { $0.1.imagesPerSecond > $1.1.imagesPerSecond }
     for (layout, time) in ordered {
       guard let plan = try? memory(layout), plan.sum.perHost <= options.memoryBytes else {

@@ -9,7 +9,9 @@ enum LoopbackTransfer {
   static func secondsPerByte(bytes: Int) throws -> Double {
     let (listener, port) = try listen()
     defer { close(listener) }
-    let sender = Thread { send(bytes, to: port) }
+    // The listener's queue takes it, so that nobody waits for a connection that has failed.
+    let outgoing = try connectTo(port)
+    let sender = Thread { send(bytes, by: outgoing) }
     let before = cpuSeconds
     sender.start()
     let connection = accept(listener, nil, nil)
@@ -43,16 +45,23 @@ enum LoopbackTransfer {
     return (descriptor, UInt16(bigEndian: address.sin_port))
   }
 
-  private static func send(_ bytes: Int, to port: UInt16) {
+  private static func connectTo(_ port: UInt16) throws -> Int32 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
     var address = loopback(port: port)
     let isConnected = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
       }
     }
-    guard isConnected else { return }
+    guard isConnected else {
+      close(descriptor)
+      throw failure("connect")
+    }
+    return descriptor
+  }
+
+  private static func send(_ bytes: Int, by descriptor: Int32) {
+    defer { close(descriptor) }
     let buffer = [UInt8](repeating: 0, count: piece)
     var sent = 0
     while sent < bytes {

@@ -28,7 +28,9 @@ public struct MachineCalibration {
   private init(_ log: @escaping (String) -> Void) {
     self.log = log
     let most = SystemMemory.bytes("MemAvailable") / MachineCalibration.bytesOfRank
-    cores = min(ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess), max(1, most))
+    let all = ThreadCount.resolve("auto", cores: RankLayout.coresOfProcess)
+    cores = min(all, max(1, most))
+    if cores < all { log("only \(cores) of \(all) cores at once, since memory is short") }
   }
 
   private func run() throws -> MachineRates {
@@ -72,7 +74,7 @@ public struct MachineCalibration {
     loaded[StepWork.other] = own[StepWork.other]
     // What a rank of many threads would take if they never waited for each other.
     let kernels = KernelKind.allCases.reduce(0) { $0 + (crowd.breakdown[$1.rawValue] ?? 0) }
-    let other = team.breakdown[StepWork.other] ?? 0
+    let other = alone.breakdown[StepWork.other] ?? 0
     let share = kernels / Double(cores)
     return MachineRates.Model(
       width: setup.model.embedDim, alone: own, loaded: loaded,

@@ -40,6 +40,7 @@ public struct MachineRates: Codable, Sendable, Equatable {
   /// Where calibrations are, unless another file is named.
   public static var defaultPath: String { "\(DataHome.path)/calibration.json" }
 
+  /// Reads a calibration.
   public init(path: String) throws {
     do {
       let bytes = Data(try Files.read(path))
@@ -55,6 +56,7 @@ public struct MachineRates: Codable, Sendable, Equatable {
     }
   }
 
+  /// Keeps it for `init(path:)`.
   public func write(to path: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]

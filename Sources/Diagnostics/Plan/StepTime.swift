@@ -2,6 +2,7 @@ import DataParallel
 import Interfaces
 import Models
 import TensorCore
+import Training
 
 /// How long a training step takes, from what it has to do and the rates of a machine.
 ///
@@ -41,7 +42,10 @@ struct StepTime: Encodable, Sendable, Equatable {
 
   init(_ layout: ClusterLayout, _ setup: BenchmarkSetup, _ work: StepWork, _ rates: MachineRates) {
     let host = Host(layout, rates, width: setup.model.embedDim)
-    let micro = host.microBatchSeconds(work, images: layout.microBatch)
+    // What backward does not find, it computes again: one forward pass of three parts.
+    let isRepeated = setup.parallelism.activationCheckpointing == .blocks
+    let repeated = isRepeated ? work.backwardShare / 2 : 0
+    let micro = host.microBatchSeconds(work, images: layout.microBatch, repeated: repeated)
     let compute = Double(layout.accumulation) * micro.total
     let update = host.updateSeconds(work, exchange: setup.exchange)
     let traffic = Traffic(layout, setup.exchange, parameters: work.parameters)
@@ -50,7 +54,8 @@ struct StepTime: Encodable, Sendable, Equatable {
     let gather = traffic.gatheredBytes / rate
     // The last bucket is complete when backward is over.
     let tail = min(round, traffic.tailBytes / rate + 2 * StepTime.latency)
-    let window = setup.exchange.overlaps ? micro.total * work.backwardShare : 0
+    let backward = (work.backwardShare + repeated) / (1 + repeated)
+    let window = setup.exchange.overlaps ? micro.total * backward : 0
     let rounds = Double(traffic.rounds)
     let exposed =
       layout.hosts > 1 ? rounds * max(tail, round - window) + gather : 0
@@ -78,6 +83,7 @@ struct StepTime: Encodable, Sendable, Equatable {
   private struct Host {
     let layout: ClusterLayout
     let model: MachineRates.Model
+    let calibratedCores: Int
     /// From one busy core, 0, to all, 1.
     let load: Double
     /// By how much ranks that share cores are slower.
@@ -86,6 +92,7 @@ struct StepTime: Encodable, Sendable, Equatable {
     init(_ layout: ClusterLayout, _ rates: MachineRates, width: Int) {
       self.layout = layout
       model = rates.model(ofWidth: width)
+      calibratedCores = rates.cores
       let busy = layout.ranksPerHost * layout.threads
       load =
         layout.coresPerHost > 1
@@ -102,13 +109,17 @@ struct StepTime: Encodable, Sendable, Equatable {
     /// By how much a rank's threads take longer than their share, since they wait for each other.
     var synchronization: Double {
       guard layout.threads > 1 else { return 1 }
-      return 1 + (model.synchronization - 1) * min(1, load)
+      let share = Double(layout.threads - 1) / Double(max(1, calibratedCores - 1))
+      return 1 + (model.synchronization - 1) * min(1, share)
     }
 
-    func microBatchSeconds(_ work: StepWork, images: Int) -> (total: Double, products: Double) {
+    /// - Parameter repeated: Share of it that is done a second time.
+    func microBatchSeconds(
+      _ work: StepWork, images: Int, repeated: Double
+    ) -> (total: Double, products: Double) {
       var (kernels, other, products) = (0.0, 0.0, 0.0)
       for (kind, units) in work.ofImage {
-        let seconds = seconds(kind, units * Double(images))
+        let seconds = seconds(kind, units * Double(images)) * (1 + repeated)
         if kind == StepWork.other { other += seconds } else { kernels += seconds }
         if kind == KernelKind.products.rawValue { products = seconds }
       }

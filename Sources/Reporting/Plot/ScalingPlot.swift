@@ -9,6 +9,7 @@ public enum ScalingPlot {
     let name: String
     let points: [(hosts: Int, efficiency: Double)]
 
+    /// - Parameter points: In the order of hosts.
     public init(_ name: String, _ points: [(hosts: Int, efficiency: Double)]) {
       (self.name, self.points) = (name, points)
     }

@@ -60,7 +60,8 @@ public final class BatchLoader {
       schedule: schedule)
     self.pipeline = pipeline
     isResident = pipeline.isResident
-    threads.append(try LoaderThread { pipeline.read() })
+    let reading = options.timeline?.track("reading thread")
+    threads.append(try LoaderThread { pipeline.read(reading) })
     for number in 0..<options.threads {
       let track = options.timeline?.track("decode thread \(number)")
       threads.append(try LoaderThread { pipeline.decode(track) })

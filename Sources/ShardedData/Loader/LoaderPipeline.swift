@@ -43,8 +43,7 @@ final class LoaderPipeline: @unchecked Sendable {
   var isResident: Bool { store.isResident }
 
   /// The reading thread.
-  func read() {
-    let track = options.timeline?.track("reading thread")
+  func read(_ track: Timeline.Track?) {
     var request = 0
     var isReady = false
     while !jobs.isStopped, let keys = schedule(request) {

@@ -20,6 +20,7 @@ public struct RankLayout: Sendable {
   /// By rank.
   public let places: [Place]
 
+  /// - Parameter places: By rank.
   public init(places: [Place]) { self.places = places }
 
   /// Collective. Blocking.
@@ -53,11 +54,11 @@ public struct RankLayout: Sendable {
     ThreadCount.resolve(setting, cores: cores(ofRank: rank))
   }
 
-  /// A host with more kernel threads than cores.
+  /// A host with more kernel threads than processors.
   struct Crowd: Equatable {
     let hostName: String
     let threads: Int
-    let cores: Int
+    let processors: Int
   }
 
   func crowd(_ setting: String) -> Crowd? {
@@ -65,12 +66,10 @@ public struct RankLayout: Sendable {
       let ranks = places.indices.filter { places[$0].host == host }
       let threads = ranks.reduce(0) { $0 + self.threads(ofRank: $1, setting) }
       // Ranks of one set share its cores; sets that overlap in part count twice, rather than refuse.
-      let sets = Dictionary(ranks.map { (places[$0].processors, places[$0].cores) }) { first, _ in
-        first
-      }
-      let cores = sets.values.reduce(0, +)
-      if threads > cores {
-        return Crowd(hostName: places[ranks[0]].hostName, threads: threads, cores: cores)
+      let processors = Set(ranks.map { places[$0].processors }).reduce(0) { $0 + $1.count }
+      if threads > processors {
+        return Crowd(
+          hostName: places[ranks[0]].hostName, threads: threads, processors: processors)
       }
     }
     return nil

@@ -92,6 +92,8 @@ public final class Trainer {
       let isStopped = stopReason != nil && step < last
       if isStopped { try saveBeforeLeaving() }
       try saving.finish()
+      // After the checkpoint: whoever stops a run may not wait long.
+      if let trace { try write(trace) }
       try agreement.settle(pendingResult())
       return stopReason.flatMap { isStopped ? .stopped($0) : nil } ?? .finished
     } catch let failure as AgreedFailure {
@@ -128,10 +130,12 @@ public final class Trainer {
     }
     if let seconds = saving.longestSeconds { stop.didSave(seconds: seconds) }
     track.add("after the step", number: step, from: updated)
-    if let path = try trace?.end(step: step, isLast: step == last || stopReason != nil) {
-      progress?.note("trace \(path): open it in ui.perfetto.dev or chrome://tracing")
-    }
+    if let trace, trace.isComplete(step: step) { try write(trace) }
     return true
+  }
+
+  private func write(_ trace: StepTrace) throws {
+    if let sentence = try trace.write(step: step) { progress?.note(sentence) }
   }
 
   /// What has been done since the newest checkpoint.
@@ -153,9 +157,11 @@ public final class Trainer {
     )
     var plan = run.configuration.training.viewPlan(run.method.views)
     plan.pictureSize = run.targetIndex?.description.pictureSize ?? 0
+    var options = run.loaderOptions
+    options.timeline = run.traceSteps == nil ? nil : run.timeline
     return try BatchLoader(
       index: images.index, transform: .training(plan),
-      targets: run.targetIndex, options: run.loaderOptions
+      targets: run.targetIndex, options: options
     ) { request in
       let step = first + request / microBatches.count
       guard step < total else { return nil }

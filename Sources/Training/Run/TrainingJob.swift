@@ -76,8 +76,8 @@ struct TrainingJob {
       ConfigurationError(
         "parallelism.threadsPerRank",
         "\(setting) makes \(crowd.threads) kernel threads on \(crowd.hostName), whose ranks may use "
-          + "\(crowd.cores) cores: start fewer ranks there, or say mpirun --oversubscribe (Cluster/launch "
-          + "does) where slow steps do not matter"))
+          + "\(crowd.processors) processors: start fewer ranks there, or say mpirun --oversubscribe "
+          + "where slow steps do not matter"))
   }
 
   private func announce(_ run: TrainingRun, _ notes: [String]) {

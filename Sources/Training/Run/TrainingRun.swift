@@ -65,9 +65,7 @@ public final class TrainingRun {
     pool = parts.pool
     sampler = DistributedSampler(
       count: trainImages.count, seed: UInt64(training.run.seed), windowSize: trainImages.windowSize)
-    var loaderOptions = training.loaderOptions(kernelThreads: pool.threadCount, cores: cores)
-    loaderOptions.timeline = timeline
-    self.loaderOptions = loaderOptions
+    loaderOptions = training.loaderOptions(kernelThreads: pool.threadCount, cores: cores)
     schedule = parts.schedule
     totalSteps = schedule.totalSteps
     stallGuard.limit(to: training.parallelism.stallTimeoutSeconds)

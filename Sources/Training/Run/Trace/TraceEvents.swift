@@ -43,7 +43,10 @@ struct TraceEvents {
   }
 
   private mutating func metadata(_ kind: String, track: Int, name: String) {
-    line("\"name\":\"\(kind)\",\"ph\":\"M\",\"tid\":\(track),\"args\":{\"name\":\"\(name)\"}")
+    // A host may have any name.
+    let text =
+      (try? JSONEncoder().encode(name)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
+    line("\"name\":\"\(kind)\",\"ph\":\"M\",\"tid\":\(track),\"args\":{\"name\":\(text)}")
   }
 
   private mutating func line(_ fields: String) { text += "{\"pid\":\(rank),\(fields)},\n" }
