@@ -117,7 +117,7 @@ public struct ClusterPlan: Encodable, Sendable {
         time.efficiency, time.bottleneck.rawValue),
       String(
         format:
-          "an epoch of %d steps takes %.1f hours; a host reads %.1f MB/s and decodes on %.1f cores",
+          "an epoch of %d steps takes %.1f hours; a host reads %.1f MB/s and decodes on %.2f cores",
         epoch.steps, epoch.hours, epoch.dataMegabytesPerSecond, epoch.decodingCores),
       String(
         format: "a checkpoint of %.1f GB: training waits %.0f ms, on the disk after %.1f s",
