@@ -65,7 +65,7 @@ public struct RankLayout: Sendable {
     for host in Set(places.map(\.host)).sorted() {
       let ranks = places.indices.filter { places[$0].host == host }
       let threads = ranks.reduce(0) { $0 + self.threads(ofRank: $1, setting) }
-      // Ranks of one set share its cores; sets that overlap in part count twice, rather than refuse.
+      // Ranks of one set share its processors; sets that overlap in part count twice, rather than refuse.
       let processors = Set(ranks.map { places[$0].processors }).reduce(0) { $0 + $1.count }
       if threads > processors {
         return Crowd(
